@@ -8,9 +8,9 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"unicode/utf8"
 
 	"beffroi/matrix"
+	"beffroi/matrix/canonicaljson"
 )
 
 // readBody is a body that is already in memory, so that the one who
@@ -69,9 +69,10 @@ func decode[In any](r *http.Request, maxBytes int64) (in In, err error) {
 
 // Unmarshal reads one JSON object that somebody else wrote into out, which
 // may be a *json.RawMessage. It returns M_NOT_JSON or M_BAD_JSON, and the
-// latter names the field.
+// latter names the field. The nesting may be as deep as that of a request
+// that carries the deepest event.
 func Unmarshal(raw []byte, out any) error {
-	object, err := oneValue(raw)
+	object, err := canonicaljson.CanonicaliseEnvelope(raw, canonicaljson.Lenient)
 	if err != nil {
 		return err
 	}
@@ -112,12 +113,4 @@ func article(value string) string {
 		return fmt.Sprintf("an %s", value)
 	}
 	return fmt.Sprintf("a %s", value)
-}
-
-// oneValue returns raw without the space around it if it is one JSON value.
-func oneValue(raw []byte) ([]byte, error) {
-	if !utf8.Valid(raw) || !json.Valid(raw) {
-		return nil, matrix.NotJSON("the body is not valid JSON")
-	}
-	return bytes.TrimSpace(raw), nil
 }
