@@ -1,0 +1,158 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"beffroi/matrix"
+)
+
+// mistake is what is wrong with one setting.
+type mistake struct {
+	key string
+	err error
+}
+
+// Check returns every mistake at once, each with the key it is about. [Load]
+// has checked already; it is for a Config that a program made.
+func (c *Config) Check() error {
+	var errs []error
+	for _, m := range c.mistakes() {
+		errs = append(errs, fmt.Errorf("%s: %w", m.key, m.err))
+	}
+	return errors.Join(errs...)
+}
+
+// checker collects mistakes.
+type checker struct{ found []mistake }
+
+func (k *checker) bad(key, format string, args ...any) {
+	k.found = append(k.found, mistake{key, fmt.Errorf(format, args...)})
+}
+
+// oneOf notes a value that is none of the words.
+func (k *checker) oneOf(key, value string, words ...string) {
+	if !slices.Contains(words, value) {
+		k.bad(key, "%q is none of %v", value, words)
+	}
+}
+
+// The bounds of the settings that are numbers.
+const (
+	minMemory  Size = 8 << 20 // below it nothing stays cached long enough to be read twice
+	minTimeout      = time.Second
+	maxTimeout      = 10 * time.Minute // a join of the largest room
+)
+
+func (c *Config) mistakes() []mistake {
+	var k checker
+	if _, err := matrix.ParseServerName(string(c.ServerName)); err != nil {
+		k.bad("server_name", "%q is not a server name", c.ServerName)
+	}
+	if c.Data == "" {
+		k.bad("data", "is empty")
+	}
+	if isPostgres(c.Database) {
+		if _, err := url.Parse(c.Database); err != nil {
+			k.bad("database", "is not a URL") // the error would show the password
+		}
+	}
+	if c.PublicURL != "" {
+		k.url("public_url", c.PublicURL)
+	}
+	if c.Memory < minMemory {
+		k.bad("memory", "must be at least %s", minMemory)
+	}
+	c.checkListeners(&k)
+	c.checkFederation(&k)
+	c.checkMail(&k)
+	if c.Registration.Secret != "" && !c.Development {
+		k.bad("registration.secret", "is only allowed with development")
+	}
+	k.oneOf("log.format", c.Log.Format, "text", "json")
+	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	return k.found
+}
+
+func (k *checker) url(key, value string) {
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		k.bad(key, "%q is not an http:// or https:// URL", value)
+	}
+}
+
+func (c *Config) checkListeners(k *checker) {
+	seen := make(map[string]string)
+	for _, l := range []struct {
+		key, address string
+		optional     bool
+	}{
+		{"client.listen", c.Client.Listen, false},
+		{"federation.listen", c.Federation.Listen, false},
+		{"metrics.listen", c.Metrics.Listen, true},
+	} {
+		if l.address == "" && l.optional {
+			continue
+		}
+		host, port, err := net.SplitHostPort(l.address)
+		if _, numErr := strconv.ParseUint(port, 10, 16); err != nil || numErr != nil {
+			k.bad(l.key, "%q is not an address such as 127.0.0.1:8008", l.address)
+			continue
+		}
+		if c.Development && !isLoopback(host) {
+			k.bad(l.key, "%q is not a loopback address, and development listens on nothing else", l.address)
+		}
+		if other := seen[l.address]; other != "" && port != "0" {
+			k.bad(l.key, "%s is the address of %s already", l.address, other)
+		}
+		seen[l.address] = l.key
+	}
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback() || host == "localhost"
+}
+
+func (c *Config) checkFederation(k *checker) {
+	f := &c.Federation
+	if f.Proxy != "" {
+		k.url("federation.proxy", f.Proxy)
+	}
+	if f.Timeout < minTimeout || f.Timeout > maxTimeout {
+		k.bad("federation.timeout", "must be between %s and %s", minTimeout, maxTimeout)
+	}
+	if c.TLS.Cert != "" && c.TLS.Key == "" {
+		k.bad("tls.key", "is missing: tls.cert is set")
+	}
+	if c.TLS.Key != "" && c.TLS.Cert == "" {
+		k.bad("tls.cert", "is missing: tls.key is set")
+	}
+}
+
+func (c *Config) checkMail(k *checker) {
+	m := &c.SMTP
+	k.oneOf("smtp.tls", m.TLS, SMTPStartTLS, SMTPImplicit, SMTPPlain)
+	if m.Port < 1 || m.Port > 65535 {
+		k.bad("smtp.port", "%d is not a port", m.Port)
+	}
+	if m.Host == "" {
+		return
+	}
+	if _, err := mail.ParseAddress(m.From); err != nil {
+		k.bad("smtp.from", "%q is not an e-mail address", m.From)
+	}
+	if (m.Username == "") != (m.PasswordFile == "") {
+		k.bad("smtp.password_file", "smtp.username and smtp.password_file belong together")
+	}
+	if m.Username != "" && m.TLS == SMTPPlain && !isLoopback(m.Host) {
+		k.bad("smtp.tls", "no password is sent to %s in the clear", m.Host)
+	}
+}

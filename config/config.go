@@ -1,0 +1,171 @@
+// Package config is what an operator can set: the settings, where they are
+// read from, and what is wrong with them.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"beffroi/matrix"
+)
+
+// Config is the whole configuration. The comment of a field is its
+// documentation: docs/config.md and config/example.yaml are made from it.
+//
+// A setting has one name in three spellings: smtp.password_file in the file,
+// BEFFROI_SMTP_PASSWORD_FILE in the environment, --smtp-password-file as a flag.
+type Config struct {
+	// The name after the colon in user IDs. Other servers find this one by it,
+	// and it can never be changed.
+	ServerName matrix.ServerName `yaml:"server_name"`
+
+	// The folder for everything the server keeps: the SQLite database, the
+	// signing key, media, a self-signed certificate. It is created when it is
+	// missing.
+	Data string `yaml:"data"`
+
+	// Where rooms and accounts are kept: a postgres:// URL, or the path of an
+	// SQLite file. Empty means beffroi.db in the data folder.
+	Database string `yaml:"database"`
+
+	// The file of the policy document. It is read again when it changes. Empty
+	// means policy.yaml in the data folder, which is written at the first start
+	// with this server as its only organisation.
+	Policy string `yaml:"policy"`
+
+	// The base URL that clients are sent to by .well-known/matrix/client. Empty
+	// means https:// and the host of the server name.
+	PublicURL string `yaml:"public_url"`
+
+	// A PEM file of certificate authorities that are trusted for federation
+	// besides those of the system, for closed networks.
+	TrustCA string `yaml:"trust_ca"`
+
+	// The memory that caches may take. The whole process takes about 50 MB more.
+	Memory Size `yaml:"memory"`
+
+	// For tests and trials only. Every server is a partner and everybody may
+	// register unless policy names a document, there are no rate limits,
+	// passwords are hashed cheaply, and federation may use loopback addresses.
+	// Refuses to listen on anything but loopback.
+	Development bool `yaml:"development"`
+
+	Client       Client       `yaml:"client"`
+	Federation   Federation   `yaml:"federation"`
+	TLS          TLS          `yaml:"tls"`
+	Metrics      Metrics      `yaml:"metrics"`
+	Registration Registration `yaml:"registration"`
+	SMTP         SMTP         `yaml:"smtp"`
+	Log          Log          `yaml:"log"`
+}
+
+// Client is how clients reach the server.
+type Client struct {
+	// The address of the client API, in plain HTTP: a reverse proxy with a
+	// public certificate belongs in front of it.
+	Listen string `yaml:"listen"`
+
+	// The address ranges of reverse proxies. Only their X-Forwarded-For is
+	// believed, in rate limits and in the list of a user's devices.
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+}
+
+// Federation is how other servers and this one reach each other.
+type Federation struct {
+	// The address for other servers, in HTTPS with the certificate under tls.
+	Listen string `yaml:"listen"`
+
+	// Private and special address ranges that other servers may have. Without
+	// it nothing is sent to an address that is not public.
+	AllowRanges []netip.Prefix `yaml:"allow_ranges"`
+
+	// A file that names the addresses of servers, for networks without DNS. A
+	// line is a server name and an address with its port, separated by spaces:
+	//
+	//     sante.example 10.1.2.3:8448
+	Resolver string `yaml:"resolver"`
+
+	// The http:// or https:// URL of a proxy that all federation requests take.
+	Proxy string `yaml:"proxy"`
+
+	// How long one request to another server may take.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// TLS is the certificate of the federation listener.
+type TLS struct {
+	// The PEM file of the certificate chain. It is read again when it changes.
+	// Empty means a self-signed certificate in the data folder.
+	Cert string `yaml:"cert"`
+
+	// The PEM file of the certificate's private key.
+	Key string `yaml:"key"`
+}
+
+// Metrics is the listener for Prometheus.
+type Metrics struct {
+	// The address of GET /metrics, in plain HTTP. It must not be public. Empty
+	// means none.
+	Listen string `yaml:"listen"`
+}
+
+// Registration is how accounts are made by programs.
+type Registration struct {
+	// The shared secret of POST /_synapse/admin/v1/register. Empty means that
+	// there is no such call. Only allowed with development.
+	Secret string `yaml:"secret"`
+}
+
+// SMTP is how mail leaves the server.
+type SMTP struct {
+	// The mail server. Empty means that no mail is sent, and that nobody can
+	// register by a verified address.
+	Host string `yaml:"host"`
+
+	// The port of the mail server.
+	Port int `yaml:"port"`
+
+	// The account on the mail server. Empty means that it asks for none.
+	Username string `yaml:"username"`
+
+	// The file that holds the password of the account, and nothing else.
+	PasswordFile string `yaml:"password_file"`
+
+	// The sender of all mails.
+	From string `yaml:"from"`
+
+	// How the connection is encrypted: starttls, implicit, or none. With none
+	// no password is sent, unless the mail server is on this machine.
+	TLS string `yaml:"tls"`
+}
+
+// The values of smtp.tls.
+const (
+	SMTPStartTLS = "starttls"
+	SMTPImplicit = "implicit"
+	SMTPPlain    = "none"
+)
+
+// Log is what is written to the standard error stream.
+type Log struct {
+	// text for people, json for collectors.
+	Format string `yaml:"format"`
+
+	// The least level that is written: debug, info, warn or error.
+	Level string `yaml:"level"`
+}
+
+// Default is what holds where nothing is set. It is ready to use: a server
+// named localhost that keeps everything in ./data.
+func Default() Config {
+	return Config{
+		ServerName: "localhost",
+		Data:       "data",
+		Memory:     128 << 20,
+		Client:     Client{Listen: "127.0.0.1:8008"},
+		Federation: Federation{Listen: ":8448", Timeout: 30 * time.Second},
+		Metrics:    Metrics{Listen: "127.0.0.1:8009"},
+		SMTP:       SMTP{Port: 587, TLS: SMTPStartTLS},
+		Log:        Log{Format: "text", Level: "info"},
+	}
+}
