@@ -1,0 +1,87 @@
+package event
+
+import (
+	"encoding/json"
+
+	"beffroi/matrix/canonicaljson"
+)
+
+// ClientForm says what clients are to see of an event.
+type ClientForm struct {
+	// OmitRoomID leaves out room_id, as sync does.
+	OmitRoomID bool
+	// Unsigned is an object to add, or nil.
+	Unsigned json.RawMessage
+	// StrippedState leaves out everything but content, sender, state_key and type.
+	StrippedState bool
+}
+
+// AppendClient appends the event in the form clients get to dst.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#room-event-format
+func (e *Event) AppendClient(dst []byte, form ClientForm) []byte {
+	redacts := e.rawRedacts()
+	dst = append(dst, `{"content":`...)
+	if redacts != nil && !e.rules.RedactsInContent {
+		dst = appendContentRedacts(dst, e.Content(), redacts)
+	} else {
+		dst = append(dst, e.Content()...)
+	}
+	if !form.StrippedState {
+		dst = append(dst, `,"event_id":`...)
+		dst = canonicaljson.AppendString(dst, string(e.id))
+		dst = append(dst, `,"origin_server_ts":`...)
+		dst = append(dst, e.raw(fieldOriginServerTS)...)
+		if redacts != nil {
+			dst = append(dst, `,"redacts":`...)
+			dst = append(dst, redacts...)
+		}
+		if !form.OmitRoomID {
+			dst = append(dst, `,"room_id":`...)
+			dst = canonicaljson.AppendString(dst, e.roomID)
+		}
+	}
+	dst = append(dst, `,"sender":`...)
+	dst = append(dst, e.raw(fieldSender)...)
+	if e.isState {
+		dst = append(dst, `,"state_key":`...)
+		dst = append(dst, e.raw(fieldStateKey)...)
+	}
+	dst = append(dst, `,"type":`...)
+	dst = append(dst, e.raw(fieldType)...)
+	if len(form.Unsigned) > 0 && !form.StrippedState {
+		dst = append(dst, `,"unsigned":`...)
+		dst = append(dst, form.Unsigned...)
+	}
+	return append(dst, '}')
+}
+
+// rawRedacts returns the JSON string of what a redaction redacts, or nil.
+func (e *Event) rawRedacts() []byte {
+	if e.typ != typeRedaction {
+		return nil
+	}
+	raw := e.raw(fieldRedacts)
+	if e.rules.RedactsInContent {
+		raw = canonicaljson.Field(e.Content(), "redacts")
+	}
+	if len(raw) < 2 || raw[0] != '"' {
+		return nil
+	}
+	return raw
+}
+
+// appendContentRedacts appends the content of a redaction of versions 1 to 10
+// with the copy of redacts that clients of later ones look for.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#mroomredaction
+func appendContentRedacts(dst, content, redacts []byte) []byte {
+	if canonicaljson.Field(content, "redacts") != nil {
+		return append(dst, content...)
+	}
+	dst = append(append(dst, `{"redacts":`...), redacts...)
+	if len(content) > len("{}") {
+		dst = append(dst, ',')
+	}
+	return append(dst, content[1:]...)
+}
