@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -22,6 +23,8 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// Log gets failed requests and panics; nil means slog.Default.
 	Log *slog.Logger
+	// TrustedProxies are the peers whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
 }
 
 // Router is an [http.ServeMux] that answers as Matrix wants it: an unknown
@@ -36,6 +39,7 @@ type Router struct {
 	mux      http.ServeMux
 	routes   []string
 	log      *slog.Logger
+	proxies  []netip.Prefix
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 }
@@ -43,7 +47,7 @@ type Router struct {
 // NewRouter returns a router without routes.
 func NewRouter(o Options) *Router {
 	rt := &Router{
-		log: o.Log,
+		log: o.Log, proxies: o.TrustedProxies,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beffroi_http_requests_total",
 			Help: "Requests answered, by route and status.",
@@ -89,6 +93,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	rec := &recorder{ResponseWriter: w}
 	r = r.WithContext(context.WithValue(r.Context(), loggerKey{}, rt.log))
+	throughProxies(r, rt.proxies)
 	defer func() {
 		if value := recover(); value != nil {
 			rt.recovered(rec, r, value)
