@@ -1,16 +1,17 @@
 package canonicaljson
 
 import (
-	"math/big"
+	"bytes"
+	"math"
+	"slices"
 	"strconv"
 )
 
 // maxInteger is the greatest integer that every JSON library keeps exact.
 const maxInteger = 1<<53 - 1
 
-// maxExponent bounds what a number is expanded to: no integer in range has
-// more than 16 digits, and more zeros than a document holds are an attack.
-const maxExponent = 400
+// maxIntegerDigits is how many digits maxInteger has.
+const maxIntegerDigits = 16
 
 type numberForm uint8
 
@@ -42,9 +43,9 @@ func scanNumber(b []byte) (int, numberForm) {
 	switch {
 	case b[digits] == '0' && digits == 1:
 		return i, numberMinusZero
-	case n < 16:
+	case n < maxIntegerDigits:
 		return i, numberInteger
-	case n > 16:
+	case n > maxIntegerDigits:
 		return i, numberLarge
 	}
 	var v int64
@@ -83,20 +84,36 @@ func scanFloat(b []byte, i int) (int, numberForm) {
 	return i, numberFloat
 }
 
-// appendInteger appends the integer that a float literal stands for, if it
-// stands for one in range.
+// appendInteger appends the integer that a number of the form numberFloat
+// stands for, if it stands for one in range.
 func appendInteger(dst, text []byte) ([]byte, bool) {
-	f, err := strconv.ParseFloat(string(text), 64)
-	if err != nil || f > maxInteger || f < -maxInteger || len(text) > maxExponent {
-		return dst, false
+	start := len(dst)
+	if text[0] == '-' {
+		dst, text = append(dst, '-'), text[1:]
 	}
-	r, ok := new(big.Rat).SetString(string(text))
-	if !ok || !r.IsInt() || !r.Num().IsInt64() {
-		return dst, false
+	mantissa, exponent := text, 0
+	if i := bytes.IndexAny(text, "eE"); i >= 0 {
+		var err error
+		mantissa = text[:i]
+		// An exponent that overflows stays out of range: Atoi returns the limit.
+		if exponent, err = strconv.Atoi(string(text[i+1:])); err != nil {
+			exponent = max(min(exponent, math.MaxInt32), -math.MaxInt32)
+		}
 	}
-	v := r.Num().Int64()
-	if v > maxInteger || v < -maxInteger {
-		return dst, false
+	whole, fraction, _ := bytes.Cut(mantissa, []byte("."))
+	exponent -= len(fraction)
+	digits := bytes.TrimLeft(slices.Concat(whole, fraction), "0")
+	if len(digits) == 0 {
+		return append(dst[:start], '0'), true
 	}
-	return strconv.AppendInt(dst, v, 10), true
+	trimmed := bytes.TrimRight(digits, "0")
+	exponent += len(digits) - len(trimmed)
+	if exponent < 0 || exponent > maxIntegerDigits || len(trimmed)+exponent > maxIntegerDigits {
+		return dst[:start], false
+	}
+	digits = append(trimmed, "0000000000000000"[:exponent]...)
+	if v, err := strconv.ParseInt(string(digits), 10, 64); err != nil || v > maxInteger {
+		return dst[:start], false
+	}
+	return append(dst, digits...), true
 }

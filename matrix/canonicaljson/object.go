@@ -1,5 +1,10 @@
 package canonicaljson
 
+import (
+	"bytes"
+	"strings"
+)
+
 // Member is one member of an object.
 type Member struct {
 	// Key is the text between the quotes, with its escapes: it can be compared
@@ -89,19 +94,53 @@ func Field(obj []byte, name string) []byte {
 	return nil
 }
 
+// SetField returns a copy of a canonical object (nil is an empty one) with a
+// member added or replaced. The value must be canonical.
+func SetField(obj []byte, name string, value []byte) []byte {
+	added := append(append(AppendString(nil, name), ':'), value...)
+	out := append(make([]byte, 0, len(obj)+len(added)+2), '{')
+	write := func(member []byte) {
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(out, member...)
+	}
+	c := Object(obj)
+	for m, ok := c.Next(); ok; m, ok = c.Next() {
+		order := strings.Compare(m.Name(), name)
+		if order >= 0 && added != nil {
+			write(added)
+			added = nil
+		}
+		if order != 0 {
+			write(m.Raw)
+		}
+	}
+	if added != nil {
+		write(added)
+	}
+	return append(out, '}')
+}
+
 // skipString returns the position after the closing quote of the string whose
 // first character is at i.
 func skipString(b []byte, i int) int {
-	for i < len(b) {
-		switch b[i] {
-		case '"':
-			return i + 1
-		case '\\':
-			i++
+	for start := i; ; {
+		n := bytes.IndexByte(b[min(i, len(b)):], '"')
+		if n < 0 {
+			return len(b)
 		}
-		i++
+		i += n + 1
+		// The quote ends the string unless an odd number of backslashes stands
+		// before it.
+		slash := i - 2
+		for slash >= start && b[slash] == '\\' {
+			slash--
+		}
+		if (i-slash)%2 == 0 {
+			return i
+		}
 	}
-	return len(b)
 }
 
 // skipValue returns the position after the value that begins at i.

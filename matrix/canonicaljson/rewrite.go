@@ -91,9 +91,9 @@ func (w *rewriter) value() error {
 		_, err := w.string()
 		return err
 	case '{':
-		return w.nested(w.object)
+		return w.object()
 	case '[':
-		return w.nested(w.array)
+		return w.array()
 	case 't':
 		return w.literal("true")
 	case 'f':
@@ -104,13 +104,13 @@ func (w *rewriter) value() error {
 	return w.number()
 }
 
-func (w *rewriter) nested(parse func() error) error {
+// enter goes one level down; whoever does so comes up again by itself.
+func (w *rewriter) enter() error {
 	if w.depth--; w.depth < 0 {
 		return matrix.BadJSON("JSON is nested too deeply")
 	}
-	err := parse()
-	w.depth++
-	return err
+	w.pos++
+	return nil
 }
 
 func (w *rewriter) literal(word string) error {
@@ -149,11 +149,14 @@ func (w *rewriter) badNumber() error {
 }
 
 func (w *rewriter) array() error {
-	w.pos++
+	if err := w.enter(); err != nil {
+		return err
+	}
 	w.out = append(w.out, '[')
 	w.space()
 	if w.peek() == ']' {
 		w.pos++
+		w.depth++
 		w.out = append(w.out, ']')
 		return nil
 	}
@@ -169,6 +172,7 @@ func (w *rewriter) array() error {
 		w.pos++
 		w.out = append(w.out, c)
 		if c == ']' {
+			w.depth++
 			return nil
 		}
 		w.space()
@@ -176,12 +180,15 @@ func (w *rewriter) array() error {
 }
 
 func (w *rewriter) object() error {
-	w.pos++
+	if err := w.enter(); err != nil {
+		return err
+	}
 	start, base, sorted := len(w.out), len(w.members), true
 	w.out = append(w.out, '{')
 	w.space()
 	if w.peek() == '}' {
 		w.pos++
+		w.depth++
 		w.out = append(w.out, '}')
 		return nil
 	}
@@ -216,6 +223,7 @@ func (w *rewriter) object() error {
 		}
 	}
 	w.members = w.members[:base]
+	w.depth++
 	return nil
 }
 
@@ -275,9 +283,7 @@ func (w *rewriter) string() (escaped bool, err error) {
 	w.out = append(w.out, '"')
 	for {
 		start := w.pos
-		for w.pos < len(w.in) && w.in[w.pos] < utf8.RuneSelf && !needsEscape(w.in[w.pos]) {
-			w.pos++
-		}
+		w.pos = plain(w.in, w.pos)
 		w.out = append(w.out, w.in[start:w.pos]...)
 		if w.pos >= len(w.in) {
 			return false, w.syntax("the end of a string")
@@ -301,8 +307,8 @@ func (w *rewriter) string() (escaped bool, err error) {
 		case c < 0x20:
 			return false, w.syntax("no control character")
 		default:
-			r, n := utf8.DecodeRune(w.in[w.pos:])
-			if r == utf8.RuneError && n == 1 {
+			n := runeLen(w.in[w.pos:])
+			if n == 0 {
 				return false, matrix.BadJSON("invalid UTF-8 at byte %d", w.pos)
 			}
 			w.out = append(w.out, w.in[w.pos:w.pos+n]...)

@@ -3,6 +3,7 @@ package canonicaljson
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -63,8 +64,8 @@ func (s *scanner) array(i int) int {
 	if s.depth--; s.depth < 0 || i >= len(s.b) {
 		return bad
 	}
-	defer func() { s.depth++ }()
 	if s.b[i] == ']' {
+		s.depth++
 		return i + 1
 	}
 	for {
@@ -75,6 +76,7 @@ func (s *scanner) array(i int) int {
 		case ',':
 			i++
 		case ']':
+			s.depth++
 			return i + 1
 		default:
 			return bad
@@ -86,8 +88,8 @@ func (s *scanner) object(i int) int {
 	if s.depth--; s.depth < 0 || i >= len(s.b) {
 		return bad
 	}
-	defer func() { s.depth++ }()
 	if s.b[i] == '}' {
+		s.depth++
 		return i + 1
 	}
 	var last []byte
@@ -112,6 +114,7 @@ func (s *scanner) object(i int) int {
 		case ',':
 			i++
 		case '}':
+			s.depth++
 			return i + 1
 		default:
 			return bad
@@ -145,37 +148,55 @@ func special(w uint64) uint64 {
 	return (w | (w - 0x20*lowBits) | (quote - lowBits) | (slash - lowBits)) & highBits
 }
 
+// plain returns the position of the first byte from i on that a string cannot
+// just run over, or the end.
+func plain(b []byte, i int) int {
+	for i+8 <= len(b) {
+		if marks := special(binary.LittleEndian.Uint64(b[i:])); marks != 0 {
+			return i + bits.TrailingZeros64(marks)/8
+		}
+		i += 8
+	}
+	for i < len(b) && b[i] < utf8.RuneSelf && !needsEscape(b[i]) {
+		i++
+	}
+	return i
+}
+
+// runeLen returns the length of the character at the start of b, which is not
+// ASCII, or 0 if that is not UTF-8.
+func runeLen(b []byte) int {
+	if len(b) >= 2 && b[0] >= 0xc2 && b[0] <= 0xdf && b[1]&0xc0 == 0x80 {
+		return 2
+	}
+	r, n := utf8.DecodeRune(b)
+	if r == utf8.RuneError && n <= 1 {
+		return 0
+	}
+	return n
+}
+
 // scanString returns the position after the closing quote of the canonical
 // string whose first character is at i, and whether it has escapes.
 func scanString(b []byte, i int) (end int, escaped bool) {
 	for {
-		for i+8 <= len(b) && special(binary.LittleEndian.Uint64(b[i:])) == 0 {
-			i += 8
-		}
-		if i >= len(b) {
+		if i = plain(b, i); i >= len(b) {
 			return bad, false
 		}
+		n := 0
 		switch c := b[i]; {
 		case c == '"':
 			return i + 1, escaped
 		case c == '\\':
-			n := canonicalEscape(b[i:])
-			if n == 0 {
-				return bad, false
-			}
+			n = canonicalEscape(b[i:])
 			escaped = true
-			i += n
-		case c < 0x20:
-			return bad, false
-		case c < utf8.RuneSelf:
-			i++
-		default:
-			r, n := utf8.DecodeRune(b[i:])
-			if r == utf8.RuneError && n == 1 {
-				return bad, false
-			}
-			i += n
+		case c >= utf8.RuneSelf:
+			n = runeLen(b[i:])
 		}
+		if n == 0 {
+			return bad, false
+		}
+		i += n
 	}
 }
 
