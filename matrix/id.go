@@ -115,8 +115,9 @@ func (s ServerName) IsIP() bool {
 // Normalise returns the name in lower case, for comparing.
 func (s ServerName) Normalise() ServerName { return ServerName(strings.ToLower(string(s))) }
 
-// ParseUserID accepts what the historical grammar accepts: old user IDs live
-// in old rooms for ever.
+// ParseUserID accepts what the historical grammar accepts, an empty localpart
+// and control characters included: old user IDs live in old rooms for ever.
+// [UserID.Compliant] tells them apart.
 //
 // https://spec.matrix.org/v1.19/appendices/#historical-user-ids
 func ParseUserID(s string) (UserID, error) {
@@ -124,12 +125,24 @@ func ParseUserID(s string) (UserID, error) {
 	if err != nil {
 		return "", err
 	}
-	for i := range len(local) {
-		if local[i] < 0x21 || local[i] == 0x7f {
-			return "", InvalidParam("user ID has a control character or a space")
-		}
+	if !utf8.ValidString(local) || strings.ContainsRune(local, 0) {
+		return "", InvalidParam("user ID has a NUL or is not UTF-8")
 	}
 	return UserID(s), nil
+}
+
+// Compliant reports whether the localpart is printable ASCII. Other user IDs
+// are accepted in events, and nowhere else.
+//
+// https://spec.matrix.org/v1.19/appendices/#historical-user-ids
+func (u UserID) Compliant() bool {
+	local := u.Localpart()
+	for i := range len(local) {
+		if local[i] < 0x21 || local[i] > 0x7e {
+			return false
+		}
+	}
+	return local != ""
 }
 
 // Localpart returns the part between the @ and the first colon.
@@ -139,8 +152,8 @@ func (u UserID) Localpart() string { return localpart(string(u)) }
 func (u UserID) Server() ServerName { return server(string(u)) }
 
 // ValidLocalpart reports whether a new account of this server may have the
-// localpart: the strict grammar, and never an underscore alone in front,
-// which is left to application services by custom.
+// localpart, by the strict grammar. How long it may be depends on the name of
+// the server: see [MaxIDBytes].
 //
 // https://spec.matrix.org/v1.19/appendices/#user-identifiers
 func ValidLocalpart(s string) bool {

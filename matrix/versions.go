@@ -132,7 +132,7 @@ func (v RoomVersion) Rules() (*VersionRules, error) {
 	if rules := versionTable[v]; rules != nil {
 		return rules, nil
 	}
-	return nil, NewError(http.StatusBadRequest, "M_UNSUPPORTED_ROOM_VERSION", "room version %q is not supported", v)
+	return nil, NewError(http.StatusBadRequest, "M_UNSUPPORTED_ROOM_VERSION", "room version %q is not supported", clip(string(v)))
 }
 
 // RoomVersions returns every version that is implemented, in their order.
