@@ -1,0 +1,184 @@
+package rooms
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"beffroi/matrix"
+	"beffroi/matrix/event"
+	"beffroi/storage"
+)
+
+// Status is what became of an event.
+type Status int8
+
+// The statuses. Only an accepted event is shown; a rejected one is in no state.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+const (
+	Accepted   Status = 1
+	SoftFailed Status = 2
+	Rejected   Status = 3
+	Outlier    Status = 4
+)
+
+// String names the status as docs and logs do.
+func (s Status) String() string {
+	return [...]string{"", "accepted", "soft_failed", "rejected", "outlier"}[s]
+}
+
+// Event is a stored event.
+type Event struct {
+	*event.Event
+	NID         int64
+	RoomNID     int64
+	Pos         storage.Position // see the table
+	Status      Status
+	SnapshotNID int64 // 0: none
+	RedactedBy  matrix.EventID
+	Reason      string
+}
+
+const eventColumns = `e.event_nid, e.event_id, e.room_nid, e.pos, e.status, e.snapshot_nid, e.redacted_by, e.reason,
+	e.json, (SELECT r.room_version FROM rooms r WHERE r.room_nid = e.room_nid)`
+
+// ScanEvent reads a row of eventColumns.
+func scanEvent(scan func(...any) error) (*Event, error) {
+	var e Event
+	var id matrix.EventID
+	var version matrix.RoomVersion
+	var snapshot sql.NullInt64
+	var redactedBy sql.NullString
+	var json []byte
+	if err := scan(&e.NID, &id, &e.RoomNID, &e.Pos, &e.Status, &snapshot, &redactedBy, &e.Reason, &json, &version); err != nil {
+		return nil, err
+	}
+	rules, err := version.Rules()
+	if err != nil {
+		return nil, err
+	}
+	if e.Event, err = event.ParseStored(json, id, rules); err != nil {
+		return nil, fmt.Errorf("stored event %s: %w", id, err)
+	}
+	e.SnapshotNID, e.RedactedBy = snapshot.Int64, matrix.EventID(redactedBy.String)
+	return &e, nil
+}
+
+// Events returns those of the events that are stored, in any status.
+func Events(ctx context.Context, r *storage.Reader, ids []matrix.EventID) (map[matrix.EventID]*Event, error) {
+	found := make(map[matrix.EventID]*Event, len(ids))
+	const q = `SELECT ` + eventColumns + ` FROM events e WHERE e.event_id IN ($LIST)`
+	err := storage.EachIn(ctx, r, q, nil, texts(ids), func(rows *sql.Rows) error {
+		e, err := scanEvent(rows.Scan)
+		if err == nil {
+			found[e.ID()] = e
+		}
+		return err
+	})
+	return found, err
+}
+
+// EventsByNID returns events by their numbers.
+func EventsByNID(ctx context.Context, r *storage.Reader, nids []int64) (map[int64]*Event, error) {
+	found := make(map[int64]*Event, len(nids))
+	const q = `SELECT ` + eventColumns + ` FROM events e WHERE e.event_nid IN ($LIST)`
+	err := storage.EachIn(ctx, r, q, nil, nids, func(rows *sql.Rows) error {
+		e, err := scanEvent(rows.Scan)
+		if err == nil {
+			found[e.NID] = e
+		}
+		return err
+	})
+	return found, err
+}
+
+// EventIn returns an event of a room, or M_NOT_FOUND if there is none or it is
+// of another room.
+//
+// A lookup by event alone does not exist on purpose: who may read one room
+// must not read another's event by naming it.
+func EventIn(ctx context.Context, r *storage.Reader, room matrix.RoomID, id matrix.EventID) (*Event, error) {
+	found, err := Events(ctx, r, []matrix.EventID{id})
+	if err != nil {
+		return nil, err
+	}
+	e := found[id]
+	if e == nil || e.RoomID() != room {
+		return nil, matrix.NotFound("no such event in this room")
+	}
+	return e, nil
+}
+
+var insertEvent = storage.NewInsert("events", []string{"event_nid", "event_id", "room_nid", "pos", "status", "type",
+	"state_key", "sender", "depth", "origin_server_ts", "snapshot_nid", "redacted_by", "reason", "json"}, "")
+
+// InsertEvent stores an event. e.NID and e.Pos are set by the caller.
+func InsertEvent(tx *storage.Tx, e *Event) {
+	var stateKey sql.NullString
+	stateKey.String, stateKey.Valid = e.StateKey()
+	tx.Insert(insertEvent, e.NID, string(e.ID()), e.RoomNID, int64(e.Pos), int(e.Status), e.Type(), stateKey,
+		string(e.Sender()), e.Depth(), e.OriginServerTS(), sql.NullInt64{Int64: e.SnapshotNID, Valid: e.SnapshotNID != 0},
+		sql.NullString{String: string(e.RedactedBy), Valid: e.RedactedBy != ""}, e.Reason, string(e.JSON()))
+}
+
+// PlaceEvent gives an outlier its place in the room.
+func PlaceEvent(ctx context.Context, tx *storage.Tx, e *Event) error {
+	const q = `UPDATE events SET pos = $1, status = $2, snapshot_nid = $3, reason = $4 WHERE event_nid = $5 AND status = 4`
+	n, err := tx.Exec(ctx, q, int64(e.Pos), int(e.Status),
+		sql.NullInt64{Int64: e.SnapshotNID, Valid: e.SnapshotNID != 0}, e.Reason, e.NID)
+	if err == nil && n == 0 {
+		return storage.ErrConflict
+	}
+	return err
+}
+
+// ReplaceEvent stores the redacted form of an event over the event: what was
+// redacted is gone from the database.
+func ReplaceEvent(ctx context.Context, tx *storage.Tx, nid int64, redacted *event.Event, by matrix.EventID) error {
+	const q = `UPDATE events SET json = $1, redacted_by = $2 WHERE event_nid = $3`
+	_, err := tx.Exec(ctx, q, string(redacted.JSON()), string(by), nid)
+	return err
+}
+
+// Known returns which of the events are stored, with their numbers and status.
+func Known(ctx context.Context, r *storage.Reader, ids []matrix.EventID) (map[matrix.EventID]Ref, error) {
+	found := make(map[matrix.EventID]Ref, len(ids))
+	const q = `SELECT event_id, event_nid, status FROM events WHERE event_id IN ($LIST)`
+	err := storage.EachIn(ctx, r, q, nil, texts(ids), func(rows *sql.Rows) error {
+		var ref Ref
+		if err := rows.Scan(&ref.ID, &ref.NID, &ref.Status); err != nil {
+			return err
+		}
+		found[ref.ID] = ref
+		return nil
+	})
+	return found, err
+}
+
+// Ref is an event by both its names.
+type Ref struct {
+	ID     matrix.EventID
+	NID    int64
+	Status Status
+}
+
+// Redactions returns the redactions, received so far, of an event: they may
+// have come before it.
+func Redactions(ctx context.Context, r *storage.Reader, roomNID int64) (found []*Event, err error) {
+	const q = `SELECT ` + eventColumns + ` FROM events e WHERE e.room_nid = $1 AND e.status = 1 AND e.type = 'm.room.redaction'`
+	err = r.Each(ctx, q, []any{roomNID}, func(rows *sql.Rows) error {
+		e, err := scanEvent(rows.Scan)
+		found = append(found, e)
+		return err
+	})
+	return found, err
+}
+
+func texts[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = string(s)
+	}
+	return out
+}

@@ -1,0 +1,179 @@
+package rooms
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"beffroi/matrix"
+	"beffroi/storage"
+)
+
+// Member is the membership of a user in a room.
+type Member struct {
+	RoomNID    int64
+	User       matrix.UserID
+	Membership string // join, invite, knock, leave or ban
+	EventNID   int64
+	Pos        storage.Position // when it became so
+	Forgotten  bool
+	Stripped   string // JSON list of stripped state of an invitation or knock from outside, or ""
+}
+
+const memberColumns = `m.room_nid, m.user_id, m.membership, m.event_nid, m.pos, m.forgotten, m.stripped`
+
+func scanMember(scan func(...any) error) (m Member, err error) {
+	var stripped sql.NullString
+	err = scan(&m.RoomNID, &m.User, &m.Membership, &m.EventNID, &m.Pos, &m.Forgotten, &stripped)
+	m.Stripped = stripped.String
+	return m, err
+}
+
+func listMembers(ctx context.Context, r *storage.Reader, q string, args ...any) (found []Member, err error) {
+	err = r.Each(ctx, q, args, func(rows *sql.Rows) error {
+		m, err := scanMember(rows.Scan)
+		found = append(found, m)
+		return err
+	})
+	return found, err
+}
+
+// MemberOf returns the membership of a user in a room; its Membership is ""
+// if there never was one.
+func MemberOf(ctx context.Context, r *storage.Reader, roomNID int64, user matrix.UserID) (Member, error) {
+	const q = `SELECT ` + memberColumns + ` FROM memberships m WHERE m.room_nid = $1 AND m.user_id = $2`
+	m, err := scanMember(r.QueryRow(ctx, q, roomNID, string(user)).Scan)
+	if storage.NoRows(err) {
+		return Member{RoomNID: roomNID, User: user}, nil
+	}
+	return m, err
+}
+
+// MembersOf returns the members of a room with one of the memberships join,
+// invite, knock, leave and ban; "" means all.
+func MembersOf(ctx context.Context, r *storage.Reader, roomNID int64, membership string) ([]Member, error) {
+	const q = `SELECT ` + memberColumns + ` FROM memberships m
+		WHERE m.room_nid = $1 AND (m.membership = $2 OR $2 = '') ORDER BY m.event_nid`
+	return listMembers(ctx, r, q, roomNID, membership)
+}
+
+// RoomsOf returns every membership of a user.
+func RoomsOf(ctx context.Context, r *storage.Reader, user matrix.UserID) ([]Member, error) {
+	const q = `SELECT ` + memberColumns + ` FROM memberships m WHERE m.user_id = $1`
+	return listMembers(ctx, r, q, string(user))
+}
+
+// JoinedRooms returns the IDs of the rooms that a user has joined.
+func JoinedRooms(ctx context.Context, r *storage.Reader, user matrix.UserID) (found []matrix.RoomID, err error) {
+	const q = `SELECT r.room_id FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
+		WHERE m.user_id = $1 AND m.membership = 'join' ORDER BY r.room_id`
+	err = r.Each(ctx, q, []any{string(user)}, func(rows *sql.Rows) error {
+		var id matrix.RoomID
+		err := rows.Scan(&id)
+		found = append(found, id)
+		return err
+	})
+	return found, err
+}
+
+// MemberChanges returns the memberships that changed after a position, in
+// their order, at most limit.
+func MemberChanges(ctx context.Context, r *storage.Reader, after storage.Position, limit int) ([]Member, error) {
+	const q = `SELECT ` + memberColumns + ` FROM memberships m WHERE m.pos > $1 ORDER BY m.pos LIMIT $2`
+	return listMembers(ctx, r, q, int64(after), limit)
+}
+
+// Servers returns the servers that have a joined member in a room.
+func Servers(ctx context.Context, r *storage.Reader, roomNID int64) (found []matrix.ServerName, err error) {
+	const q = `SELECT DISTINCT server FROM memberships WHERE room_nid = $1 AND membership = 'join' ORDER BY server`
+	err = r.Each(ctx, q, []any{roomNID}, func(rows *sql.Rows) error {
+		var name matrix.ServerName
+		err := rows.Scan(&name)
+		found = append(found, name)
+		return err
+	})
+	return found, err
+}
+
+// ServerJoined reports whether a server has a joined member in a room.
+func ServerJoined(ctx context.Context, r *storage.Reader, roomNID int64, server matrix.ServerName) (bool, error) {
+	var one int
+	const q = `SELECT 1 FROM memberships WHERE room_nid = $1 AND membership = 'join' AND server = $2 LIMIT 1`
+	err := r.QueryRow(ctx, q, roomNID, string(server)).Scan(&one)
+	if storage.NoRows(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// SharedServers returns the servers with a joined member in a room that the
+// user has joined too: who must hear of a change of the user's devices.
+func SharedServers(ctx context.Context, r *storage.Reader, user matrix.UserID) (found []matrix.ServerName, err error) {
+	const q = `SELECT DISTINCT o.server FROM memberships m
+		JOIN memberships o ON o.room_nid = m.room_nid AND o.membership = 'join'
+		WHERE m.user_id = $1 AND m.membership = 'join'`
+	err = r.Each(ctx, q, []any{string(user)}, func(rows *sql.Rows) error {
+		var name matrix.ServerName
+		err := rows.Scan(&name)
+		found = append(found, name)
+		return err
+	})
+	return found, err
+}
+
+// ShareRoom returns those of the users who have joined a room that the user
+// has joined too.
+func ShareRoom(ctx context.Context, r *storage.Reader, user matrix.UserID, others []matrix.UserID) (map[matrix.UserID]bool, error) {
+	found := make(map[matrix.UserID]bool)
+	const q = `SELECT DISTINCT o.user_id FROM memberships m
+		JOIN memberships o ON o.room_nid = m.room_nid AND o.membership = 'join'
+		WHERE m.user_id = $1 AND m.membership = 'join' AND o.user_id IN ($LIST)`
+	err := storage.EachIn(ctx, r, q, []any{string(user)}, texts(others), func(rows *sql.Rows) error {
+		var id matrix.UserID
+		err := rows.Scan(&id)
+		found[id] = true
+		return err
+	})
+	return found, err
+}
+
+var upsertMember = storage.NewInsert("memberships",
+	[]string{"room_nid", "user_id", "server", "membership", "event_nid", "pos", "forgotten", "stripped"},
+	`ON CONFLICT (room_nid, user_id) DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid,
+		pos = excluded.pos, forgotten = excluded.forgotten, stripped = excluded.stripped`)
+
+// AddMember writes a membership of a user who has none in the room yet.
+func AddMember(tx *storage.Tx, m Member) {
+	tx.Insert(upsertMember, m.RoomNID, string(m.User), string(m.User.Server()), m.Membership, m.EventNID,
+		int64(m.Pos), flag(m.Forgotten), sql.NullString{String: m.Stripped, Valid: m.Stripped != ""})
+}
+
+// SetMember writes the membership of a user in a room.
+func SetMember(ctx context.Context, tx *storage.Tx, m Member) error {
+	const q = `
+		INSERT INTO memberships (room_nid, user_id, server, membership, event_nid, pos, forgotten, stripped)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (room_nid, user_id) DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid,
+			pos = excluded.pos, forgotten = excluded.forgotten, stripped = excluded.stripped`
+	_, err := tx.Exec(ctx, q, m.RoomNID, string(m.User), string(m.User.Server()), m.Membership, m.EventNID,
+		int64(m.Pos), flag(m.Forgotten), sql.NullString{String: m.Stripped, Valid: m.Stripped != ""})
+	if err != nil {
+		return fmt.Errorf("set membership: %w", err)
+	}
+	return nil
+}
+
+// RemoveMember deletes the membership of a user whom the state no longer names.
+func RemoveMember(ctx context.Context, tx *storage.Tx, roomNID int64, user matrix.UserID) error {
+	_, err := tx.Exec(ctx, `DELETE FROM memberships WHERE room_nid = $1 AND user_id = $2`, roomNID, string(user))
+	return err
+}
+
+// Forget hides a room that the user has left. It reports whether there was
+// such a membership.
+func Forget(ctx context.Context, tx *storage.Tx, roomNID int64, user matrix.UserID) (bool, error) {
+	const q = `UPDATE memberships SET forgotten = 1
+		WHERE room_nid = $1 AND user_id = $2 AND membership IN ('leave', 'ban')`
+	n, err := tx.Exec(ctx, q, roomNID, string(user))
+	return n > 0, err
+}

@@ -1,0 +1,187 @@
+package rooms
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"slices"
+
+	"beffroi/matrix"
+	"beffroi/storage"
+)
+
+// Timeline returns the accepted events of a room with from < pos ≤ to, at most
+// limit, the newest first (backwards) or the oldest first.
+func Timeline(ctx context.Context, r *storage.Reader, roomNID int64, from, to storage.Position, limit int,
+	backwards bool) (found []*Event, err error) {
+	q := `SELECT ` + eventColumns + ` FROM events e
+		WHERE e.room_nid = $1 AND e.status = 1 AND e.pos > $2 AND e.pos <= $3 AND e.pos <> 0 ORDER BY e.pos LIMIT $4`
+	if backwards {
+		q = `SELECT ` + eventColumns + ` FROM events e
+		WHERE e.room_nid = $1 AND e.status = 1 AND e.pos > $2 AND e.pos <= $3 AND e.pos <> 0 ORDER BY e.pos DESC LIMIT $4`
+	}
+	err = r.Each(ctx, q, []any{roomNID, int64(from), int64(to), limit}, func(rows *sql.Rows) error {
+		e, err := scanEvent(rows.Scan)
+		found = append(found, e)
+		return err
+	})
+	return found, err
+}
+
+// ChangedRooms returns the rooms that got events with from < pos ≤ to, with
+// the position of the last.
+func ChangedRooms(ctx context.Context, r *storage.Reader, from, to storage.Position) (map[int64]storage.Position, error) {
+	found := make(map[int64]storage.Position)
+	const q = `SELECT room_nid, MAX(pos) FROM events WHERE status = 1 AND pos > $1 AND pos <= $2 AND pos > 0 GROUP BY room_nid`
+	err := r.Each(ctx, q, []any{int64(from), int64(to)}, func(rows *sql.Rows) error {
+		var nid int64
+		var pos storage.Position
+		err := rows.Scan(&nid, &pos)
+		found[nid] = pos
+		return err
+	})
+	return found, err
+}
+
+// Outgoing is an event of a local sender and the servers that must have it.
+type Outgoing struct {
+	Pos          storage.Position
+	RoomID       matrix.RoomID
+	Event        *Event
+	Destinations []matrix.ServerName // never this server
+}
+
+// OutgoingEvents returns what users of this server said after a position, at
+// most limit events, and how far the log was read for it: beyond the last
+// event returned there may be positions that are nobody's concern.
+//
+// An event goes to the servers with a joined member; one that ends or offers a
+// membership also to the server of the member, which is no longer, or not yet,
+// among them.
+func OutgoingEvents(ctx context.Context, r *storage.Reader, self matrix.ServerName, after storage.Position,
+	limit int) (out []Outgoing, head storage.Position, err error) {
+	if head, err = storage.Head(ctx, r); err != nil {
+		return nil, 0, err
+	}
+	const q = `SELECT ` + eventColumns + ` FROM events e
+		WHERE e.status = 1 AND e.pos > $1 AND e.pos > 0 ORDER BY e.pos LIMIT $2`
+	var events []*Event
+	if err := r.Each(ctx, q, []any{int64(after), limit}, func(rows *sql.Rows) error {
+		e, err := scanEvent(rows.Scan)
+		events = append(events, e)
+		return err
+	}); err != nil {
+		return nil, 0, err
+	}
+	if len(events) == limit {
+		head = events[limit-1].Pos
+	}
+	servers := make(map[int64][]matrix.ServerName)
+	for _, e := range events {
+		if e.Sender().Server() != self {
+			continue
+		}
+		joined, known := servers[e.RoomNID]
+		if !known {
+			if joined, err = Servers(ctx, r, e.RoomNID); err != nil {
+				return nil, 0, err
+			}
+			servers[e.RoomNID] = joined
+		}
+		out = append(out, Outgoing{e.Pos, e.RoomID(), e, destinations(e, joined, self)})
+	}
+	return out, head, nil
+}
+
+func destinations(e *Event, joined []matrix.ServerName, self matrix.ServerName) []matrix.ServerName {
+	to := slices.Clone(joined)
+	if key, ok := e.StateKey(); ok && e.Type() == "m.room.member" {
+		to = append(to, matrix.UserID(key).Server())
+	}
+	slices.Sort(to)
+	to = slices.Compact(to)
+	return slices.DeleteFunc(to, func(name matrix.ServerName) bool { return name == self || name == "" })
+}
+
+var insertEdge = storage.NewInsert("backward_edges", []string{"room_nid", "event_id"}, "ON CONFLICT DO NOTHING")
+
+// AddEdges notes events that the room refers to and that are not stored.
+func AddEdges(tx *storage.Tx, roomNID int64, missing []matrix.EventID) {
+	for _, id := range missing {
+		tx.Insert(insertEdge, roomNID, string(id))
+	}
+}
+
+// RemoveEdges forgets edges whose events have come.
+func RemoveEdges(ctx context.Context, tx *storage.Tx, roomNID int64, ids []matrix.EventID) error {
+	_, err := storage.ExecIn(ctx, tx, `DELETE FROM backward_edges WHERE room_nid = $1 AND event_id IN ($LIST)`,
+		[]any{roomNID}, texts(ids))
+	return err
+}
+
+// Edges returns where the history of a room can be asked for.
+func Edges(ctx context.Context, r *storage.Reader, roomNID int64, limit int) (found []matrix.EventID, err error) {
+	const q = `SELECT event_id FROM backward_edges WHERE room_nid = $1 ORDER BY event_id LIMIT $2`
+	err = r.Each(ctx, q, []any{roomNID, limit}, func(rows *sql.Rows) error {
+		var id matrix.EventID
+		err := rows.Scan(&id)
+		found = append(found, id)
+		return err
+	})
+	return found, err
+}
+
+var insertTransaction = storage.NewInsert("transactions",
+	[]string{"user_id", "device_id", "txn_id", "event_id", "created_at"}, "")
+
+// AddTransaction notes what a client's transaction ID became. A repeated ID
+// breaks the commit.
+func AddTransaction(tx *storage.Tx, user matrix.UserID, device matrix.DeviceID, txnID string, id matrix.EventID, now int64) {
+	tx.Insert(insertTransaction, string(user), string(device), txnID, string(id), now)
+}
+
+// Transaction returns what a client's transaction ID became, or "".
+func Transaction(ctx context.Context, r *storage.Reader, user matrix.UserID, device matrix.DeviceID,
+	txnID string) (id matrix.EventID, err error) {
+	const q = `SELECT event_id FROM transactions WHERE user_id = $1 AND device_id = $2 AND txn_id = $3`
+	err = r.QueryRow(ctx, q, string(user), string(device), txnID).Scan(&id)
+	if storage.NoRows(err) {
+		return "", nil
+	}
+	return id, err
+}
+
+// TransactionIDs returns the transaction IDs by which a device sent events.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
+func TransactionIDs(ctx context.Context, r *storage.Reader, user matrix.UserID, device matrix.DeviceID,
+	ids []matrix.EventID) (map[matrix.EventID]string, error) {
+	found := make(map[matrix.EventID]string)
+	const q = `SELECT event_id, txn_id FROM transactions WHERE user_id = $1 AND device_id = $2 AND event_id IN ($LIST)`
+	err := storage.EachIn(ctx, r, q, []any{string(user), string(device)}, texts(ids), func(rows *sql.Rows) error {
+		var id matrix.EventID
+		var txn string
+		err := rows.Scan(&id, &txn)
+		found[id] = txn
+		return err
+	})
+	return found, err
+}
+
+// DropTransactions forgets transaction IDs from before a time in milliseconds.
+func DropTransactions(ctx context.Context, tx *storage.Tx, before int64) error {
+	_, err := tx.Exec(ctx, `DELETE FROM transactions WHERE created_at < $1`, before)
+	return err
+}
+
+// SetStripped keeps what another server told of a room that a user is invited
+// to or knocks on.
+func SetStripped(ctx context.Context, tx *storage.Tx, roomNID int64, user matrix.UserID, stripped []json.RawMessage) error {
+	raw, err := json.Marshal(stripped)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `UPDATE memberships SET stripped = $1 WHERE room_nid = $2 AND user_id = $3`,
+		string(raw), roomNID, string(user))
+	return err
+}
