@@ -1,9 +1,6 @@
 package canonicaljson
 
-import (
-	"bytes"
-	"strings"
-)
+import "bytes"
 
 // Member is one member of an object.
 type Member struct {
@@ -97,6 +94,7 @@ func Field(obj []byte, name string) []byte {
 // SetField returns a copy of a canonical object (nil is an empty one) with a
 // member added or replaced. The value must be canonical.
 func SetField(obj []byte, name string, value []byte) []byte {
+	key := []byte(name)
 	added := append(append(AppendString(nil, name), ':'), value...)
 	out := append(make([]byte, 0, len(obj)+len(added)+2), '{')
 	write := func(member []byte) {
@@ -107,7 +105,7 @@ func SetField(obj []byte, name string, value []byte) []byte {
 	}
 	c := Object(obj)
 	for m, ok := c.Next(); ok; m, ok = c.Next() {
-		order := strings.Compare(m.Name(), name)
+		order := compareKeys(m.Key, bytes.IndexByte(m.Key, '\\') >= 0, key, false)
 		if order >= 0 && added != nil {
 			write(added)
 			added = nil

@@ -2,7 +2,9 @@ package event
 
 import (
 	"encoding/json"
+	"slices"
 
+	"beffroi/matrix"
 	"beffroi/matrix/canonicaljson"
 )
 
@@ -16,11 +18,15 @@ type ClientForm struct {
 	StrippedState bool
 }
 
+// clientBytes is about what the form for clients takes beside the content.
+const clientBytes = 512
+
 // AppendClient appends the event in the form clients get to dst.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#room-event-format
 func (e *Event) AppendClient(dst []byte, form ClientForm) []byte {
 	redacts := e.rawRedacts()
+	dst = slices.Grow(dst, len(e.Content())+len(form.Unsigned)+len(redacts)+clientBytes)
 	dst = append(dst, `{"content":`...)
 	if redacts != nil && !e.rules.RedactsInContent {
 		dst = appendContentRedacts(dst, e.Content(), redacts)
@@ -29,7 +35,7 @@ func (e *Event) AppendClient(dst []byte, form ClientForm) []byte {
 	}
 	if !form.StrippedState {
 		dst = append(dst, `,"event_id":`...)
-		dst = canonicaljson.AppendString(dst, string(e.id))
+		dst = e.appendRawID(dst)
 		dst = append(dst, `,"origin_server_ts":`...)
 		dst = append(dst, e.raw(fieldOriginServerTS)...)
 		if redacts != nil {
@@ -38,7 +44,7 @@ func (e *Event) AppendClient(dst []byte, form ClientForm) []byte {
 		}
 		if !form.OmitRoomID {
 			dst = append(dst, `,"room_id":`...)
-			dst = canonicaljson.AppendString(dst, e.roomID)
+			dst = e.appendRawRoomID(dst)
 		}
 	}
 	dst = append(dst, `,"sender":`...)
@@ -54,6 +60,22 @@ func (e *Event) AppendClient(dst []byte, form ClientForm) []byte {
 		dst = append(dst, form.Unsigned...)
 	}
 	return append(dst, '}')
+}
+
+// appendRawID appends the event ID as a JSON string. A hash needs no escapes.
+func (e *Event) appendRawID(dst []byte) []byte {
+	if e.rules.EventFormat == matrix.EventFormatID {
+		return append(dst, e.raw(fieldEventID)...)
+	}
+	return append(append(append(dst, '"'), e.id...), '"')
+}
+
+// appendRawRoomID appends the room ID as a JSON string.
+func (e *Event) appendRawRoomID(dst []byte) []byte {
+	if !e.has(fieldRoomID) {
+		return append(append(append(dst, '"'), e.roomID...), '"')
+	}
+	return append(dst, e.raw(fieldRoomID)...)
 }
 
 // rawRedacts returns the JSON string of what a redaction redacts, or nil.
