@@ -144,7 +144,7 @@ func (s *Snapshot) Decide(r *Request) Decision {
 		return s.allow(r.Action)
 	}
 	if r.Action == ActionNone || r.Action >= actionCount {
-		return s.deny(ActionNone, ReasonNoAction, "builtin", nil)
+		return s.deny(ActionNone, ReasonNoAction, "", nil)
 	}
 	j := judgement{s: s, action: r.Action}
 	if !j.parties(r) || !j.builtin(r) || !j.documentRules(r) {
@@ -158,6 +158,9 @@ func (s *Snapshot) allow(a Action) Decision {
 }
 
 func (s *Snapshot) deny(a Action, reason Reason, rule string, j *judgement) Decision {
+	if rule == "" {
+		rule = reason.rule()
+	}
 	d := Decision{Action: a, Reason: reason, Rule: rule, Version: s.doc.Version, Contact: s.contact, Text: reason.Text()}
 	if j == nil {
 		return d
@@ -188,9 +191,9 @@ type judgement struct {
 	refused *organisation
 }
 
-// no ends the judgement. It returns false for the caller to return.
+// no ends the judgement with a built-in rule. It returns false for the caller to return.
 func (j *judgement) no(reason Reason, of *standing) bool {
-	j.reason, j.rule = reason, "builtin"
+	j.reason, j.rule = reason, ""
 	if of != nil {
 		j.refused = of.org
 	}

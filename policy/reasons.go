@@ -205,3 +205,31 @@ var reasonTexts = map[Reason]Text{
 
 // Text returns the sentences of the reason, or nil. The map must not be changed.
 func (r Reason) Text() map[string]string { return reasonTexts[r] }
+
+// reasonRules names the part of the document that decides where a built-in rule
+// does. What is missing holds under every document.
+var reasonRules = map[Reason]string{
+	ReasonExternalCreate: "externals.create_rooms", ReasonExternalInvite: "externals.invite",
+	ReasonExternalPower: "externals.max_power", ReasonOpenPower: "externals.max_power",
+	ReasonExternalSearch: "externals.search_directory", ReasonExternalPublic: "externals.search_directory",
+	ReasonExternalPublish: "externals.publish", ReasonRegistrationClosed: "accounts.registration",
+	ReasonEmailMissing: "accounts.registration", ReasonEmailElsewhere: "accounts.registration",
+	ReasonExternalSponsor: "accounts.registration", ReasonRetention: "rooms.public.retention",
+	ReasonExternalRestricted: "rooms.access_rules", ReasonExternalUninvited: "rooms.access_rules",
+	ReasonNoOrganisation: "rooms.access_rules", ReasonNotPublishable: "rooms.access_rules",
+	ReasonDirectFull: "rooms.access_rules", ReasonDirectName: "rooms.access_rules",
+	ReasonDirectPublic: "rooms.access_rules", ReasonDirectMembers: "rooms.access_rules",
+	ReasonRuleInvalid: "rooms.access_rules", ReasonRuleOneWay: "rooms.access_rules",
+	ReasonRulePublic: "rooms.access_rules", ReasonRuleVisibility: "rooms.access_rules",
+	ReasonRuleForce: "rooms.access_rules", ReasonRuleAtCreation: "rooms.access_rules",
+	ReasonOpenDefault: "rooms.access_rules", ReasonPublicStays: "rooms.access_rules",
+	ReasonPublicEncrypted: "rooms.access_rules", ReasonUnencrypted: "rooms.access_rules",
+	ReasonEncrypted: "rooms.access_rules", ReasonProtectedState: "rooms.access_rules",
+}
+
+func (r Reason) rule() string {
+	if name, ok := reasonRules[r]; ok {
+		return name
+	}
+	return "builtin"
+}
