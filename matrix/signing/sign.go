@@ -2,7 +2,6 @@ package signing
 
 import (
 	"crypto/ed25519"
-	"strings"
 
 	"beffroi/matrix"
 	"beffroi/matrix/canonicaljson"
@@ -21,7 +20,7 @@ func Sign(obj []byte, key Key) ([]byte, error) {
 	sig := ed25519.Sign(key.Private, appendSigned(nil, canonical))
 	signatures = AddSignature(signatures, key.Server, key.ID, EncodeBase64(sig))
 
-	return setField(canonical, "signatures", signatures), nil
+	return canonicaljson.SetField(canonical, "signatures", signatures), nil
 }
 
 // Verify checks the signature of entity by one key over obj. What is wrong is
@@ -86,36 +85,8 @@ func Signature(signatures []byte, entity string, id matrix.KeyID) (sig string, o
 // with one signature added or replaced.
 func AddSignature(signatures []byte, entity matrix.ServerName, id matrix.KeyID, sig string) []byte {
 	value := canonicaljson.AppendString(nil, sig)
-	inner := setField(entityField(signatures, string(entity)), string(id), value)
-	return setField(signatures, string(entity), inner)
-}
-
-// setField returns a canonical object (nil is an empty one) with a member
-// added or replaced.
-func setField(obj []byte, name string, value []byte) []byte {
-	added := append(append(canonicaljson.AppendString(nil, name), ':'), value...)
-	out := append(make([]byte, 0, len(obj)+len(added)+2), '{')
-	write := func(member []byte) {
-		if len(out) > 1 {
-			out = append(out, ',')
-		}
-		out = append(out, member...)
-	}
-	c := canonicaljson.Object(obj)
-	for m, ok := c.Next(); ok; m, ok = c.Next() {
-		order := strings.Compare(m.Name(), name)
-		if order >= 0 && added != nil {
-			write(added)
-			added = nil
-		}
-		if order != 0 {
-			write(m.Raw)
-		}
-	}
-	if added != nil {
-		write(added)
-	}
-	return append(out, '}')
+	inner := canonicaljson.SetField(entityField(signatures, string(entity)), string(id), value)
+	return canonicaljson.SetField(signatures, string(entity), inner)
 }
 
 // entityField returns what entity has in a canonical signatures object.
