@@ -1,0 +1,217 @@
+package policystore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"beffroi/matrix/canonicaljson"
+	"beffroi/policy"
+	"beffroi/storage"
+	"beffroi/storage/policies"
+)
+
+// ActorSystem is who acts where nobody in particular does.
+const ActorSystem = "system"
+
+// How a document came in.
+const (
+	WayInitial     = "initial" // written by the server at its first start
+	WayFile        = "file"
+	WayAPI         = "api"
+	WayDevelopment = "development" // permissive, and not in the journal
+)
+
+// Editor is who activates a document, and how.
+type Editor struct {
+	Actor string // a user ID, or ActorSystem
+	Way   string
+}
+
+// Activate validates a document, runs its tests, writes it to the journal and
+// puts it in force. A document that is in force already is no error. One that
+// is refused is [policy.Mistakes], everything that is wrong with it at once.
+func (s *Store) Activate(ctx context.Context, doc *policy.Document, by Editor) error {
+	err := s.activate(ctx, doc, by)
+	if errors.Is(err, storage.ErrConflict) { // somebody was first: the mistake is the version
+		err = s.activate(ctx, doc, by)
+	}
+	if mistakes, ok := errors.AsType[policy.Mistakes](err); ok {
+		s.refusedDocument(doc.Version, doc.Issuer, by, mistakes)
+	}
+	return err
+}
+
+func (s *Store) activate(ctx context.Context, doc *policy.Document, by Editor) error {
+	raw, sum, err := canonical(doc)
+	if err != nil {
+		return err
+	}
+	var head policies.Head
+	if err := s.db.View(ctx, func(r *storage.Reader) (err error) {
+		head, err = policies.ActiveHead(ctx, r)
+		return err
+	}); err != nil {
+		return err
+	}
+	if head == (policies.Head{Version: doc.Version, SHA256: sum}) {
+		return s.follow(ctx)
+	}
+	now := s.now()
+	snapshot, err := validate(doc, s, head.Version, now)
+	if err != nil {
+		return err
+	}
+	a := policies.Activation{
+		Version: doc.Version, Issuer: doc.Issuer, SHA256: sum, Actor: by.Actor, Way: by.Way,
+		ActivatedTS: now.UnixMilli(), Document: raw,
+	}
+	line := policies.Entry{
+		ID: newID(now), TS: a.ActivatedTS, Kind: KindActivation, Actor: by.Actor, Source: by.Way,
+		Version: doc.Version, Detail: "sha256 " + sum + ", issuer " + doc.Issuer, Count: 1,
+	}
+	clean(&line)
+	if _, err := s.db.Append(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		if err := policies.Activate(ctx, tx, &a); err != nil {
+			return err
+		}
+		e := line
+		return policies.Append(ctx, tx, []*policies.Entry{&e})
+	}); err != nil {
+		return fmt.Errorf("activate policy document %d: %w", doc.Version, err)
+	}
+	s.adopt(activeOf(doc, &a), snapshot)
+	return nil
+}
+
+// validate returns the snapshot of a document that may follow version active.
+func validate(doc *policy.Document, s *Store, active int64, now time.Time) (*policy.Snapshot, error) {
+	if mistakes := doc.Check(s.self, active); len(mistakes) > 0 {
+		return nil, mistakes
+	}
+	snapshot, err := policy.Compile(doc, s.self)
+	if err != nil {
+		return nil, err
+	}
+	var mistakes policy.Mistakes
+	for _, failure := range policy.RunTests(snapshot, now) {
+		mistakes = append(mistakes, policy.Mistake{
+			Path: "tests[" + strconv.Itoa(failure.Index) + "]", Text: failure.String(),
+		})
+	}
+	if len(mistakes) > 0 {
+		return nil, mistakes
+	}
+	return snapshot, nil
+}
+
+func canonical(doc *policy.Document) (raw []byte, sum string, err error) {
+	raw, err = doc.JSON()
+	if err != nil {
+		return nil, "", fmt.Errorf("write policy document: %w", err)
+	}
+	raw, err = canonicaljson.Canonicalise(raw, canonicaljson.Strict)
+	if err != nil {
+		return nil, "", fmt.Errorf("write policy document: %w", err)
+	}
+	return raw, hashOf(raw), nil
+}
+
+func hashOf(raw []byte) string {
+	hash := sha256.Sum256(raw)
+	return hex.EncodeToString(hash[:])
+}
+
+func activeOf(doc *policy.Document, a *policies.Activation) *Active {
+	return &Active{
+		Document: doc, Version: a.Version, SHA256: a.SHA256, Since: time.UnixMilli(a.ActivatedTS), Actor: a.Actor,
+		Way: a.Way,
+	}
+}
+
+// adopt puts a document of the journal in force, unless a newer one is.
+func (s *Store) adopt(a *Active, snapshot *policy.Snapshot) {
+	s.mu.Lock()
+	if a.Version <= s.journal {
+		s.mu.Unlock()
+		return
+	}
+	s.journal = a.Version
+	opening := s.engine == nil
+	if opening {
+		s.engine = policy.NewEngine(snapshot)
+	} else {
+		s.engine.Replace(snapshot)
+	}
+	s.active.Store(a)
+	s.mu.Unlock()
+
+	s.log.Info("policy document is in force", "version", a.Version, "issuer", a.Document.Issuer, "sha256", a.SHA256,
+		"actor", a.Actor, "way", a.Way)
+	s.metrics.activations.WithLabelValues("activated").Inc()
+	if !opening && s.activated != nil {
+		s.activated(*a)
+	}
+}
+
+// follow puts the newest document of the journal in force. One that this
+// server cannot use leaves the one before in force.
+func (s *Store) follow(ctx context.Context) error {
+	s.mu.Lock()
+	seen := s.journal
+	s.mu.Unlock()
+	var a policies.Activation
+	if err := s.db.View(ctx, func(r *storage.Reader) error {
+		head, err := policies.ActiveHead(ctx, r)
+		if err != nil || head.Version <= seen {
+			return err
+		}
+		a, err = policies.Active(ctx, r)
+		return err
+	}); err != nil || a.Version == 0 {
+		return err
+	}
+	if hashOf(a.Document) != a.SHA256 {
+		return fmt.Errorf("policy document %d in the database is not the one that was activated", a.Version)
+	}
+	doc, err := policy.ParseDocument(a.Document)
+	if err != nil {
+		return fmt.Errorf("read policy document %d of the database: %w", a.Version, err)
+	}
+	snapshot, err := policy.Compile(doc, s.self)
+	if err != nil {
+		return fmt.Errorf("compile policy document %d of the database: %w", a.Version, err)
+	}
+	s.adopt(activeOf(doc, &a), snapshot)
+	return nil
+}
+
+// watchJournal follows what another node or command has activated. An error
+// is logged when it changes.
+func (s *Store) watchJournal(ctx context.Context) {
+	err := s.follow(ctx)
+	text := ""
+	if err != nil && ctx.Err() == nil {
+		text = err.Error()
+	}
+	s.mu.Lock()
+	before := s.journalErr
+	s.journalErr = text
+	s.mu.Unlock()
+	if text != "" && text != before {
+		s.log.Error("policy journal cannot be followed; the document before stays in force", "err", err)
+	}
+}
+
+// refusedDocument records a document that was not activated.
+func (s *Store) refusedDocument(version int64, issuer string, by Editor, mistakes policy.Mistakes) {
+	s.metrics.activations.WithLabelValues("refused").Inc()
+	s.recorder.note(policies.Entry{
+		Kind: KindRejected, Actor: by.Actor, Source: by.Way, Version: version,
+		Detail: "issuer " + cleanText(issuer, maxField) + ": " + mistakes.Error(),
+	})
+}

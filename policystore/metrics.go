@@ -1,0 +1,48 @@
+package policystore
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	refusals    *prometheus.CounterVec
+	activations *prometheus.CounterVec
+	lines       prometheus.Counter
+	failures    prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "beffroi_policy_refusals_total", Help: "Requests and events that the policy refused.",
+		}, []string{"action", "reason"}),
+		activations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "beffroi_policy_activations_total",
+			Help: "Policy documents that were activated, and those that were refused.",
+		}, []string{"result"}),
+		lines: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "beffroi_audit_lines_total", Help: "Lines written to the audit trail.",
+		}),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "beffroi_audit_write_failures_total",
+			Help: "Attempts to write the audit trail that failed; the lines wait for the next one.",
+		}),
+	}
+}
+
+// register shows the metrics of an open store to reg.
+func (m *metrics) register(s *Store, reg prometheus.Registerer) {
+	gauge := func(name, help string, read func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read)
+	}
+	reg.MustRegister(m.refusals, m.activations, m.lines, m.failures,
+		gauge("beffroi_policy_document_version", "The version of the active policy document.",
+			func() float64 { return float64(s.Active().Version) }),
+		gauge("beffroi_policy_document_age_seconds", "How long ago the active policy document was activated.",
+			func() float64 { return s.now().Sub(s.Active().Since).Seconds() }),
+		gauge("beffroi_policy_document_freshness",
+			"0 while the active policy document is fresh, 1 after it expired, 2 when it is stale, 3 when it blocks.",
+			func() float64 { return float64(s.engine.Snapshot().Freshness(s.now())) }),
+		gauge("beffroi_audit_pending_lines", "Lines of the audit trail that wait to be written.",
+			func() float64 { return float64(s.recorder.waiting()) }))
+}

@@ -1,0 +1,83 @@
+package policystore
+
+import (
+	"context"
+	"iter"
+
+	"beffroi/storage"
+	"beffroi/storage/policies"
+)
+
+// Entry is a line of the audit trail.
+type Entry = policies.Entry
+
+// Filter selects lines of the audit trail.
+type Filter = policies.Filter
+
+// Record adds a line of the caller's, such as an administrator's call, to the
+// trail and returns its ID. The line is durable when Record returns. Kind,
+// Actor, Action and the fields that apply are the caller's; the rest is set.
+func (s *Store) Record(ctx context.Context, e Entry) (id string, err error) {
+	now := s.now()
+	e.ID, e.TS, e.Count, e.Repeats = newID(now), now.UnixMilli(), 1, ""
+	clean(&e)
+	_, err = s.db.Append(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		line := e
+		return policies.Append(ctx, tx, []*policies.Entry{&line})
+	})
+	return e.ID, err
+}
+
+// Audit returns the lines of the trail that a filter selects, in their order.
+// It ends after the first error.
+func (s *Store) Audit(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
+	return Audit(ctx, s.db, f)
+}
+
+// Audit is [Store.Audit] on a database, for commands.
+func Audit(ctx context.Context, db *storage.DB, f Filter) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for {
+			var page []policies.Entry
+			if err := db.View(ctx, func(r *storage.Reader) (err error) {
+				page, err = policies.Page(ctx, r, f)
+				return err
+			}); err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			for _, e := range page {
+				if !yield(e, nil) {
+					return
+				}
+				f.After = e.Seq
+			}
+			if len(page) == 0 {
+				return
+			}
+		}
+	}
+}
+
+// Find returns the line with a decision ID, written or not, or M_NOT_FOUND.
+func (s *Store) Find(ctx context.Context, id string) (Entry, error) {
+	if e, ok := s.recorder.find(id); ok {
+		return e, nil
+	}
+	return Find(ctx, s.db, id)
+}
+
+// Find is [Store.Find] on a database, for commands.
+func Find(ctx context.Context, db *storage.DB, id string) (e Entry, err error) {
+	err = db.View(ctx, func(r *storage.Reader) (err error) {
+		e, err = policies.Find(ctx, r, id)
+		return err
+	})
+	return e, err
+}
+
+// VerifyAudit proves that nothing of the written trail was cut or altered and
+// returns its end. The error is a [*policies.BrokenTrail] if something was.
+func (s *Store) VerifyAudit(ctx context.Context) (policies.Trail, error) {
+	return policies.Verify(ctx, s.db, nil)
+}
