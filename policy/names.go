@@ -148,7 +148,11 @@ func lowerHost(dst []byte, host string) ([]byte, bool) {
 		switch {
 		case c >= 'A' && c <= 'Z':
 			c += 'a' - 'A'
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '.':
+		case c == '.':
+			if i == 0 || i == len(host)-1 || host[i-1] == '.' {
+				return nil, false // an empty label
+			}
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-':
 		default:
 			return nil, false
 		}
