@@ -55,6 +55,9 @@ type Event struct {
 	refs atomic.Pointer[references] // read from the JSON when first asked for
 }
 
+// String returns the event ID, so that no content gets into a log.
+func (e *Event) String() string { return string(e.id) }
+
 // ID returns the event ID.
 func (e *Event) ID() matrix.EventID { return e.id }
 

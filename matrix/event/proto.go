@@ -70,6 +70,17 @@ func (p *Proto) canonical(rules *matrix.VersionRules, template bool) ([]byte, er
 	if len(content) == 0 {
 		content = []byte("{}")
 	}
+	// By itself first: whatever it holds, it must not reach the fields beside it.
+	content, err := canonicaljson.Canonicalise(content, mode(rules))
+	if err != nil {
+		return nil, err
+	}
+	if content[0] != '{' {
+		return nil, matrix.BadJSON("content is not an object")
+	}
+	if p.Redacts != "" && rules.RedactsInContent {
+		content = canonicaljson.SetField(content, "redacts", canonicaljson.AppendString(nil, string(p.Redacts)))
+	}
 	raw := make([]byte, 0, len(content)+1024)
 	raw = append(raw, `{"auth_events":`...)
 	raw = appendIDs(raw, p.AuthEvents, p.AuthHashes, rules)
@@ -94,19 +105,8 @@ func (p *Proto) canonical(rules *matrix.VersionRules, template bool) ([]byte, er
 	raw = canonicaljson.AppendString(append(raw, `,"type":`...), p.Type)
 	raw = append(raw, '}')
 
-	fields, err := canonicaljson.Canonicalise(raw, mode(rules))
-	if err != nil {
-		return nil, err
-	}
-	content = canonicaljson.Field(fields, "content")
-	if content[0] != '{' {
-		return nil, matrix.BadJSON("content is not an object")
-	}
-	if p.Redacts != "" && rules.RedactsInContent {
-		content = canonicaljson.SetField(content, "redacts", canonicaljson.AppendString(nil, string(p.Redacts)))
-		fields = canonicaljson.SetField(fields, "content", content)
-	}
-	return fields, nil
+	// The order is right already; this is for the depth of it all.
+	return canonicaljson.Canonicalise(raw, mode(rules))
 }
 
 // appendIDs appends prev_events or auth_events in the form of the version.

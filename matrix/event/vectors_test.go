@@ -103,3 +103,13 @@ func TestVectors(t *testing.T) {
 		})
 	}
 }
+
+// otherKey is the key of a server other than that of the vectors.
+func otherKey(t testing.TB, server matrix.ServerName) signing.Key {
+	t.Helper()
+	key, err := signing.NewKey(server, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
