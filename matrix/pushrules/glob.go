@@ -26,6 +26,7 @@ type glob struct {
 	loops  set          // states in which a * takes any character
 	any    set          // states in which a ? takes any character
 	on     map[rune]set // states in which this character is taken
+	first  rune         // the character that every match begins with; -1 if any
 	plain  string       // the pattern, if it has neither ? nor *
 	isText bool         // plain holds
 }
@@ -57,14 +58,15 @@ func compileGlob(pattern string, wild bool) *glob {
 		}
 		g.tokens++
 	}
+	g.first = -1
+	if head, _ := utf8.DecodeRuneInString(pattern); g.tokens > 0 && !g.loops.has(0) && !g.any.has(0) {
+		g.first = fold(head)
+	}
 	return g
 }
 
 // step follows one character from every state.
 func (g *glob) step(states *set, r rune) {
-	if *states == (set{}) {
-		return // most characters of most texts
-	}
 	takes := g.on[fold(r)]
 	var carry uint64
 	for i := range states {
@@ -99,11 +101,16 @@ func (g *glob) matchWords(text string) bool {
 	before := rune(-1) // the character before this one; -1 at both ends
 	for _, r := range text {
 		if atBoundary(before, r) {
-			if states.add(0); states.has(g.tokens) {
+			if states.has(g.tokens) {
 				return true
 			}
+			if g.first < 0 || g.first == fold(r) {
+				states.add(0)
+			}
 		}
-		g.step(&states, r)
+		if states != (set{}) { // it is, for most characters of most texts
+			g.step(&states, r)
+		}
 		before = r
 	}
 	states.add(0)
