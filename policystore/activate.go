@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"beffroi/matrix"
 	"beffroi/matrix/canonicaljson"
 	"beffroi/policy"
 	"beffroi/storage"
@@ -62,7 +63,7 @@ func (s *Store) activate(ctx context.Context, doc *policy.Document, by Editor) e
 		return s.follow(ctx)
 	}
 	now := s.now()
-	snapshot, err := validate(doc, s, head.Version, now)
+	snapshot, err := Validate(doc, s.self, head.Version, now)
 	if err != nil {
 		return err
 	}
@@ -88,12 +89,14 @@ func (s *Store) activate(ctx context.Context, doc *policy.Document, by Editor) e
 	return nil
 }
 
-// validate returns the snapshot of a document that may follow version active.
-func validate(doc *policy.Document, s *Store, active int64, now time.Time) (*policy.Snapshot, error) {
-	if mistakes := doc.Check(s.self, active); len(mistakes) > 0 {
+// Validate returns the snapshot of a document that may follow version active;
+// 0 is none. Everything that is wrong with the document is told at once, as
+// [policy.Mistakes].
+func Validate(doc *policy.Document, self matrix.ServerName, active int64, now time.Time) (*policy.Snapshot, error) {
+	if mistakes := doc.Check(self, active); len(mistakes) > 0 {
 		return nil, mistakes
 	}
-	snapshot, err := policy.Compile(doc, s.self)
+	snapshot, err := policy.Compile(doc, self)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +122,13 @@ func canonical(doc *policy.Document) (raw []byte, sum string, err error) {
 		return nil, "", fmt.Errorf("write policy document: %w", err)
 	}
 	return raw, hashOf(raw), nil
+}
+
+// SHA256 returns the hash that the journal knows a document by: of its
+// canonical JSON, in hexadecimal. The form of the file makes no difference.
+func SHA256(doc *policy.Document) (string, error) {
+	_, sum, err := canonical(doc)
+	return sum, err
 }
 
 func hashOf(raw []byte) string {
@@ -164,8 +174,27 @@ func (s *Store) follow(ctx context.Context) error {
 	s.mu.Lock()
 	seen := s.journal
 	s.mu.Unlock()
+	active, snapshot, err := read(ctx, s.db, s.self, seen)
+	if err == nil && active != nil {
+		s.adopt(active, snapshot)
+	}
+	return err
+}
+
+// Read returns the active document of a database and its snapshot for the
+// server self, for commands; Version is 0 where there is none.
+func Read(ctx context.Context, db *storage.DB, self matrix.ServerName) (Active, *policy.Snapshot, error) {
+	active, snapshot, err := read(ctx, db, self, 0)
+	if active == nil {
+		return Active{}, nil, err
+	}
+	return *active, snapshot, err
+}
+
+// read returns the active document if its version is above seen, or nil.
+func read(ctx context.Context, db *storage.DB, self matrix.ServerName, seen int64) (*Active, *policy.Snapshot, error) {
 	var a policies.Activation
-	if err := s.db.View(ctx, func(r *storage.Reader) error {
+	if err := db.View(ctx, func(r *storage.Reader) error {
 		head, err := policies.ActiveHead(ctx, r)
 		if err != nil || head.Version <= seen {
 			return err
@@ -173,21 +202,20 @@ func (s *Store) follow(ctx context.Context) error {
 		a, err = policies.Active(ctx, r)
 		return err
 	}); err != nil || a.Version == 0 {
-		return err
+		return nil, nil, err
 	}
 	if hashOf(a.Document) != a.SHA256 {
-		return fmt.Errorf("policy document %d in the database is not the one that was activated", a.Version)
+		return nil, nil, fmt.Errorf("policy document %d in the database is not the one that was activated", a.Version)
 	}
 	doc, err := policy.ParseDocument(a.Document)
 	if err != nil {
-		return fmt.Errorf("read policy document %d of the database: %w", a.Version, err)
+		return nil, nil, fmt.Errorf("read policy document %d of the database: %w", a.Version, err)
 	}
-	snapshot, err := policy.Compile(doc, s.self)
+	snapshot, err := policy.Compile(doc, self)
 	if err != nil {
-		return fmt.Errorf("compile policy document %d of the database: %w", a.Version, err)
+		return nil, nil, fmt.Errorf("compile policy document %d of the database: %w", a.Version, err)
 	}
-	s.adopt(activeOf(doc, &a), snapshot)
-	return nil
+	return activeOf(doc, &a), snapshot, nil
 }
 
 // watchJournal follows what another node or command has activated. An error

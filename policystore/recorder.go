@@ -304,7 +304,7 @@ func clean(e *policies.Entry) {
 		&e.Rule, &e.Organisation} {
 		*s = cleanText(*s, maxField)
 	}
-	e.Detail = cleanText(e.Detail, maxDetail)
+	e.Detail = cleanText(strings.ReplaceAll(e.Detail, "\n", "; "), maxDetail)
 }
 
 func cleanText(s string, limit int) string {
@@ -312,7 +312,7 @@ func cleanText(s string, limit int) string {
 		s = strings.ToValidUTF8(s[:limit], "") // without the half of a character
 	}
 	return strings.Map(func(c rune) rune {
-		if c != '\n' && unicode.IsControl(c) {
+		if unicode.IsControl(c) {
 			return utf8.RuneError
 		}
 		return c

@@ -134,21 +134,27 @@ func (s *Store) loadPermissive(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	doc := policy.Permissive(s.self)
-	snapshot, err := policy.Compile(doc, s.self)
-	if err != nil {
-		return fmt.Errorf("compile permissive policy: %w", err)
-	}
-	_, sum, err := canonical(doc)
+	active, snapshot, err := Permissive(s.self, s.now())
 	if err != nil {
 		return err
 	}
 	s.log.Warn("the policy is permissive: every server is admitted and anybody may register")
 	s.engine = policy.NewEngine(snapshot)
-	s.active.Store(&Active{
-		Document: doc, Version: doc.Version, SHA256: sum, Since: s.now(), Actor: ActorSystem, Way: WayDevelopment,
-	})
+	s.active.Store(&active)
 	return nil
+}
+
+// Permissive returns what is in force in development where no file is named.
+func Permissive(self matrix.ServerName, now time.Time) (Active, *policy.Snapshot, error) {
+	doc := policy.Permissive(self)
+	snapshot, err := policy.Compile(doc, self)
+	if err != nil {
+		return Active{}, nil, fmt.Errorf("compile permissive policy: %w", err)
+	}
+	sum, err := SHA256(doc)
+	return Active{
+		Document: doc, Version: doc.Version, SHA256: sum, Since: now, Actor: ActorSystem, Way: WayDevelopment,
+	}, snapshot, err
 }
 
 // Engine returns the engine, which always answers from the document in force.

@@ -76,8 +76,35 @@ func Find(ctx context.Context, db *storage.DB, id string) (e Entry, err error) {
 	return e, err
 }
 
+// Trail is the end of an audit trail: its number of lines and the hash of the
+// last.
+type Trail = policies.Trail
+
+// BrokenTrail is the error of a trail that somebody has changed.
+type BrokenTrail = policies.BrokenTrail
+
 // VerifyAudit proves that nothing of the written trail was cut or altered and
-// returns its end. The error is a [*policies.BrokenTrail] if something was.
-func (s *Store) VerifyAudit(ctx context.Context) (policies.Trail, error) {
+// returns its end. The error is a [*BrokenTrail] if something was.
+func (s *Store) VerifyAudit(ctx context.Context) (Trail, error) {
 	return policies.Verify(ctx, s.db, nil)
+}
+
+// VerifyAudit is [Store.VerifyAudit] on a database, for commands. noted, if it
+// is not nil, is a Trail of an earlier time that must be the beginning of this
+// one: it proves what the database alone cannot.
+func VerifyAudit(ctx context.Context, db *storage.DB, noted *Trail) (Trail, error) {
+	return policies.Verify(ctx, db, noted)
+}
+
+// Activation is a line of the journal of documents.
+type Activation = policies.Activation
+
+// Journal returns the activations of a database, the newest first, without
+// their documents.
+func Journal(ctx context.Context, db *storage.DB, limit int) (out []Activation, err error) {
+	err = db.View(ctx, func(r *storage.Reader) (err error) {
+		out, err = policies.Journal(ctx, r, limit)
+		return err
+	})
+	return out, err
 }
