@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"testing"
-	"time"
 
 	"beffroi/matrix"
 	"beffroi/matrix/canonicaljson"
@@ -245,16 +244,6 @@ func (b *brokenStore) Events(ctx context.Context, ids []matrix.EventID) (map[mat
 		return nil, errBroken
 	}
 	return b.story.Events(ctx, ids)
-}
-
-// slowStore takes its time.
-type slowStore struct{ *story }
-
-func (slowStore) Events(context.Context, []matrix.EventID) (map[matrix.EventID]*event.Event, error) {
-	timer := time.NewTimer(time.Millisecond)
-	defer timer.Stop()
-	<-timer.C
-	return nil, nil
 }
 
 // indexedStore answers questions about auth chains by itself.
