@@ -1,6 +1,9 @@
 package canonicaljson
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Member is one member of an object.
 type Member struct {
@@ -94,8 +97,10 @@ func Field(obj []byte, name string) []byte {
 // SetField returns a copy of a canonical object (nil is an empty one) with a
 // member added or replaced. The value must be canonical.
 func SetField(obj []byte, name string, value []byte) []byte {
-	key := []byte(name)
-	added := append(append(AppendString(nil, name), ':'), value...)
+	quoted := AppendString(nil, name)
+	key := quoted[1 : len(quoted)-1 : len(quoted)-1]
+	keyEscaped := bytes.IndexByte(key, '\\') >= 0
+	added := append(append(slices.Clip(quoted), ':'), value...)
 	out := append(make([]byte, 0, len(obj)+len(added)+2), '{')
 	write := func(member []byte) {
 		if len(out) > 1 {
@@ -105,7 +110,7 @@ func SetField(obj []byte, name string, value []byte) []byte {
 	}
 	c := Object(obj)
 	for m, ok := c.Next(); ok; m, ok = c.Next() {
-		order := compareKeys(m.Key, bytes.IndexByte(m.Key, '\\') >= 0, key, false)
+		order := compareKeys(m.Key, bytes.IndexByte(m.Key, '\\') >= 0, key, keyEscaped)
 		if order >= 0 && added != nil {
 			write(added)
 			added = nil

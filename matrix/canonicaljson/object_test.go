@@ -56,15 +56,17 @@ func TestCursorOfSomethingElse(t *testing.T) {
 func TestSetField(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ obj, name, want string }{
-		"nil":             {``, "b", `{"b":0}`},
-		"empty":           {`{}`, "b", `{"b":0}`},
-		"first":           {`{"c":1}`, "b", `{"b":0,"c":1}`},
-		"last":            {`{"a":1}`, "b", `{"a":1,"b":0}`},
-		"between":         {`{"a":1,"c":2}`, "b", `{"a":1,"b":0,"c":2}`},
-		"replaced":        {`{"a":1,"b":{"x":1},"c":2}`, "b", `{"a":1,"b":0,"c":2}`},
-		"escaped":         {`{"!":1,"a":2}`, `"`, `{"!":1,"\"":0,"a":2}`},
-		"among escaped":   {`{"\"":1,"a":2}`, `#`, `{"\"":1,"#":0,"a":2}`},
-		"escaped, itself": {`{"\n":1}`, "\n", `{"\n":0}`},
+		"nil":              {``, "b", `{"b":0}`},
+		"empty":            {`{}`, "b", `{"b":0}`},
+		"first":            {`{"c":1}`, "b", `{"b":0,"c":1}`},
+		"last":             {`{"a":1}`, "b", `{"a":1,"b":0}`},
+		"between":          {`{"a":1,"c":2}`, "b", `{"a":1,"b":0,"c":2}`},
+		"replaced":         {`{"a":1,"b":{"x":1},"c":2}`, "b", `{"a":1,"b":0,"c":2}`},
+		"escaped":          {`{"!":1,"a":2}`, `"`, `{"!":1,"\"":0,"a":2}`},
+		"among escaped":    {`{"\"":1,"a":2}`, `#`, `{"\"":1,"#":0,"a":2}`},
+		"backslash":        {`{"[":1,"\\":2,"]":3}`, `\`, `{"[":1,"\\":0,"]":3}`},
+		"a backslash more": {`{"\\":2}`, `\\`, `{"\\":2,"\\\\":0}`},
+		"escaped, itself":  {`{"\n":1}`, "\n", `{"\n":0}`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package canonicaljson
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf8"
@@ -122,16 +123,21 @@ func (s *scanner) object(i int) int {
 	}
 }
 
-// compareKeys orders two keys in their escaped form by code point. Of UTF-8,
-// that is the order of the bytes; escapes must be undone first.
+// compareKeys orders two canonical keys by code point, as they are escaped. Of
+// UTF-8 that is the order of the bytes.
 func compareKeys(a []byte, aEscaped bool, b []byte, bEscaped bool) int {
-	if aEscaped {
-		a = appendUnescaped(nil, a)
+	if !aEscaped && !bEscaped {
+		return bytes.Compare(a, b)
 	}
-	if bEscaped {
-		b = appendUnescaped(nil, b)
+	for len(a) > 0 && len(b) > 0 {
+		x, n := unescaped(a)
+		y, m := unescaped(b)
+		if x != y {
+			return cmp.Compare(x, y)
+		}
+		a, b = a[n:], b[m:]
 	}
-	return bytes.Compare(a, b)
+	return cmp.Compare(len(a), len(b))
 }
 
 const (

@@ -1,6 +1,9 @@
 package canonicaljson
 
-import "unicode/utf8"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 const hexDigits = "0123456789abcdef"
 
@@ -83,33 +86,44 @@ func AppendUnquoted(dst, raw []byte) []byte {
 
 // appendUnescaped undoes the escapes of a canonical string.
 func appendUnescaped(dst, s []byte) []byte {
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 >= len(s) {
-			dst = append(dst, s[i])
+	for len(s) > 0 {
+		if i := bytes.IndexByte(s, '\\'); i != 0 {
+			if i < 0 {
+				i = len(s)
+			}
+			dst, s = append(dst, s[:i]...), s[i:]
 			continue
 		}
-		i++
-		switch s[i] {
-		case 'b':
-			dst = append(dst, '\b')
-		case 't':
-			dst = append(dst, '\t')
-		case 'n':
-			dst = append(dst, '\n')
-		case 'f':
-			dst = append(dst, '\f')
-		case 'r':
-			dst = append(dst, '\r')
-		case 'u':
-			if r, ok := hexRune(s[i+1:]); ok {
-				dst = utf8.AppendRune(dst, r)
-				i += 4
-			}
-		default:
-			dst = append(dst, s[i])
-		}
+		c, n := unescaped(s)
+		dst, s = append(dst, c), s[n:]
 	}
 	return dst
+}
+
+// unescaped returns the first byte that a canonical string, which is not
+// empty, stands for, and how many bytes say so. What canonical JSON escapes is
+// ASCII, so one byte it is.
+func unescaped(s []byte) (c byte, n int) {
+	if s[0] != '\\' || len(s) < 2 {
+		return s[0], 1
+	}
+	switch s[1] {
+	case 'b':
+		return '\b', 2
+	case 't':
+		return '\t', 2
+	case 'n':
+		return '\n', 2
+	case 'f':
+		return '\f', 2
+	case 'r':
+		return '\r', 2
+	case 'u':
+		if r, ok := hexRune(s[2:]); ok {
+			return byte(r), 6
+		}
+	}
+	return s[1], 2
 }
 
 // hexRune reads four hexadecimal digits.
