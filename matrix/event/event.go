@@ -55,6 +55,16 @@ type Event struct {
 	refs atomic.Pointer[references] // read from the JSON when first asked for
 }
 
+// derive returns e with other JSON, which must be of the same event.
+func (e *Event) derive(json []byte) *Event {
+	return &Event{
+		json: json, spans: locate(json), rules: e.rules,
+		id: e.id, roomID: e.roomID, sender: e.sender, typ: e.typ, state: e.state,
+		isState: e.isState, hashMismatch: e.hashMismatch,
+		depth: e.depth, originServerTS: e.originServerTS,
+	}
+}
+
 // String returns the event ID, so that no content gets into a log.
 func (e *Event) String() string { return string(e.id) }
 

@@ -8,17 +8,11 @@ import (
 )
 
 // Redact returns the event without what redaction takes away. Its ID is the
-// same, its signatures stay good.
+// same, its signatures stay good. The error is always nil.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#redactions
 func (e *Event) Redact() (*Event, error) {
-	out := &Event{
-		json: e.appendRedacted(make([]byte, 0, len(e.json)), true), rules: e.rules, id: e.id,
-		roomID: e.roomID, sender: e.sender, typ: e.typ, state: e.state, isState: e.isState,
-		depth: e.depth, originServerTS: e.originServerTS, hashMismatch: e.hashMismatch,
-	}
-	out.spans = locate(out.json)
-	return out, nil
+	return e.derive(e.appendRedacted(make([]byte, 0, len(e.json)), true)), nil
 }
 
 // appendRedacted appends the redacted event. Without its signatures that is

@@ -43,15 +43,10 @@ func (e *Event) WithSignaturesOf(other *Event, server matrix.ServerName) (*Event
 }
 
 func (e *Event) withSignatures(signatures []byte) (*Event, error) {
-	out := &Event{
-		json: canonicaljson.SetField(e.json, "signatures", signatures), rules: e.rules, id: e.id,
-		roomID: e.roomID, sender: e.sender, typ: e.typ, state: e.state, isState: e.isState,
-		depth: e.depth, originServerTS: e.originServerTS, hashMismatch: e.hashMismatch,
-	}
+	out := e.derive(canonicaljson.SetField(e.json, "signatures", signatures))
 	if len(out.json) > MaxBytes {
 		return nil, matrix.TooLarge("the event has more than %d bytes", MaxBytes)
 	}
-	out.spans = locate(out.json)
 	return out, nil
 }
 

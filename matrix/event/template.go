@@ -61,10 +61,13 @@ func ParseTemplate(raw []byte, rules *matrix.VersionRules) (*Proto, error) {
 
 // checkTemplate checks and reads what a template has.
 func (e *Event) checkTemplate() error {
-	for f, kind := range map[field]byte{fieldSender: '"', fieldType: '"', fieldRoomID: '"', fieldContent: '{'} {
-		if err := e.wantKind(f, kind); err != nil {
+	for _, f := range [...]field{fieldSender, fieldType, fieldRoomID} {
+		if err := e.wantKind(f, '"'); err != nil {
 			return err
 		}
+	}
+	if err := e.wantKind(fieldContent, '{'); err != nil {
+		return err
 	}
 	if e.has(fieldStateKey) {
 		if err := e.wantKind(fieldStateKey, '"'); err != nil {
@@ -87,13 +90,24 @@ func (e *Event) checkTemplate() error {
 	if err := e.checkReferences(fieldAuthEvents, MaxAuthEvents); err != nil {
 		return err
 	}
-	for f, value := range map[field]*int64{fieldDepth: &e.depth, fieldOriginServerTS: &e.originServerTS} {
-		var ok bool
-		if *value, ok = parseInt(e.raw(f)); e.has(f) && (!ok || *value < 0) {
-			return matrix.BadJSON("%s is not an integer or negative", f)
-		}
+	var err error
+	if e.depth, err = e.optionalInt(fieldDepth); err != nil {
+		return err
 	}
-	return nil
+	e.originServerTS, err = e.optionalInt(fieldOriginServerTS)
+	return err
+}
+
+// optionalInt reads an integer that may be absent and is never negative.
+func (e *Event) optionalInt(f field) (int64, error) {
+	if !e.has(f) {
+		return 0, nil
+	}
+	v, ok := parseInt(e.raw(f))
+	if !ok || v < 0 {
+		return 0, matrix.BadJSON("%s is not an integer or negative", f)
+	}
+	return v, nil
 }
 
 // hashesOf returns the hashes beside the references of versions 1 and 2, ""
