@@ -65,7 +65,7 @@ func parseYAML(raw []byte) (*node, error) {
 	if line, deep := tooDeep(raw); deep {
 		return nil, Mistakes{{Line: line, Text: "values are nested too deeply"}}
 	}
-	file, err := parser.ParseBytes(raw, 0)
+	file, err := safeParse(raw)
 	if err != nil {
 		return nil, yamlMistake(err)
 	}
@@ -83,6 +83,16 @@ func parseYAML(raw []byte) (*node, error) {
 		return nil, Mistakes{{Text: "the document is empty"}}
 	}
 	return fromYAML(body, 0)
+}
+
+// safeParse keeps a fault of the YAML library from becoming ours.
+func safeParse(raw []byte) (file *ast.File, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("the text is not YAML")
+		}
+	}()
+	return parser.ParseBytes(raw, 0)
 }
 
 // tooDeep bounds nesting before the parser, which recurses, sees the text.
