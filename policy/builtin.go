@@ -90,7 +90,8 @@ func (j *judgement) member(r *Request, p *standing) bool {
 	if p.class == ClassExternal && rule == Restricted {
 		return j.no(ReasonExternalRestricted, p)
 	}
-	if rule == Direct && r.Room.SubjectMembership != "join" && r.Room.Seats >= directSeats {
+	inside := r.Room.SubjectMembership == "join" && r.Action != ActionInvite3PID // whose subject is nobody yet
+	if rule == Direct && !inside && r.Room.Seats >= directSeats {
 		return j.no(ReasonDirectFull, p)
 	}
 	return true
