@@ -55,8 +55,9 @@ func newMeter(b Budget) *meter {
 	return &meter{budget: b, start: time.Now()}
 }
 
-// clockEvery is how many visits pass between two looks at the clock.
-const clockEvery = 128
+// clockEvery is how many visits pass between two looks at the clock. A visit
+// may be a check with dozens of signatures.
+const clockEvery = 16
 
 // visit counts n events and fails when the budget is spent.
 func (m *meter) visit(n int) error {

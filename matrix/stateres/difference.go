@@ -91,56 +91,61 @@ func (r *resolver) authDifference(ctx context.Context) ([]int32, error) {
 }
 
 // withoutAgreed takes away the candidates that are in the auth chain of an
-// event in which all states agree.
+// event in which all states agree. Those that are likely to have them there
+// are looked at first; in most rooms that is enough.
 func (r *resolver) withoutAgreed(ctx context.Context, candidates []int32) ([]int32, error) {
-	likely, rest := r.agreed(candidates)
-	candidates, err := r.withoutChains(ctx, candidates, likely)
+	candidates, err := r.withoutChains(ctx, candidates, r.likely(candidates))
 	if err != nil || len(candidates) == 0 {
 		return nil, err
 	}
-	if store, ok := r.g.store.(ChainStore); ok {
-		return r.askChains(ctx, store, candidates, rest)
+	agreed := make([]matrix.EventID, 0, len(r.sets[0]))
+	for tuple, id := range r.sets[0] {
+		if !r.disputed[tuple] {
+			agreed = append(agreed, id)
+		}
 	}
-	return r.withoutChains(ctx, candidates, rest)
+	if store, ok := r.g.store.(ChainStore); ok {
+		return r.askChains(ctx, store, candidates, agreed)
+	}
+	return r.withoutChains(ctx, candidates, agreed)
 }
 
-// agreed lists the events in which all states agree, first those that are
-// likely to have the candidates in their auth chains: the power levels, the
-// join rules, and the memberships of those of whom the candidates speak. In
-// most rooms these are enough.
-func (r *resolver) agreed(candidates []int32) (likely, rest []matrix.EventID) {
-	tuples := map[event.StateTuple]bool{{Type: "m.room.power_levels"}: true, {Type: "m.room.join_rules"}: true}
+// likely returns of the events in which all states agree the power levels,
+// the join rules, and the memberships of those of whom the candidates speak.
+func (r *resolver) likely(candidates []int32) []matrix.EventID {
+	var out []matrix.EventID
+	asked := make(map[event.StateTuple]bool)
+	add := func(tuple event.StateTuple) {
+		if id, ok := r.unconflicted(tuple); ok && !asked[tuple] {
+			asked[tuple] = true
+			out = append(out, id)
+		}
+	}
+	add(event.StateTuple{Type: typePowerLevels})
+	add(event.StateTuple{Type: typeJoinRules})
 	for _, n := range candidates {
 		if e := r.g.event(n); e != nil {
-			key, _ := e.StateKey()
-			tuples[event.StateTuple{Type: e.Type(), StateKey: key}] = true
-			tuples[event.StateTuple{Type: "m.room.member", StateKey: string(e.Sender())}] = true
+			add(e.StateTuple())
+			add(event.StateTuple{Type: typeMember, StateKey: string(e.Sender())})
 		}
 	}
-	rest = make([]matrix.EventID, 0, len(r.sets[0]))
-	for tuple, id := range r.sets[0] {
-		switch {
-		case r.disputed[tuple]:
-		case tuples[tuple]:
-			likely = append(likely, id)
-		default:
-			rest = append(rest, id)
-		}
-	}
-	return likely, rest
+	return out
 }
 
 // withoutChains takes away the candidates in the auth chains of the events,
 // which are walked.
 func (r *resolver) withoutChains(ctx context.Context, candidates []int32, of []matrix.EventID) ([]int32, error) {
-	from := make([]int32, len(of))
-	for i, id := range of {
-		from[i] = r.g.node(id)
+	from, err := r.g.authOf(ctx, of)
+	if err != nil {
+		return nil, err
 	}
 	if err := r.g.walk(ctx, from); err != nil {
 		return nil, err
 	}
 	seen := r.g.newMark()
+	for _, n := range from {
+		seen[n] = true
+	}
 	if err := r.g.ancestors(from, seen, func(int32) {}); err != nil {
 		return nil, err
 	}
@@ -157,5 +162,11 @@ func (r *resolver) askChains(ctx context.Context, store ChainStore, candidates [
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(candidates, func(n int32) bool { return slices.Contains(reached, r.g.nodes[n].id) }), nil
+	gone := r.g.newMark()
+	for _, id := range reached {
+		if n, ok := r.g.index[id]; ok {
+			gone[n] = true
+		}
+	}
+	return slices.DeleteFunc(candidates, gone.has), nil
 }

@@ -25,6 +25,7 @@ type graph struct {
 	room  matrix.RoomID // of the first event that was loaded
 	index map[matrix.EventID]int32
 	nodes []node
+	edges []int32 // of all nodes, in one piece
 }
 
 func newGraph(store Store, m *meter, size int) *graph {
@@ -59,15 +60,9 @@ func (g *graph) load(ctx context.Context, nodes []int32) error {
 			ids = append(ids, g.nodes[n].id)
 		}
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	if err := g.meter.visit(len(ids)); err != nil {
-		return err
-	}
-	events, err := g.store.Events(ctx, ids)
+	events, err := g.fetch(ctx, ids)
 	if err != nil {
-		return fmt.Errorf("load events for state resolution: %w", err)
+		return err
 	}
 	for _, id := range ids {
 		e := events[id]
@@ -81,7 +76,7 @@ func (g *graph) load(ctx context.Context, nodes []int32) error {
 			g.nodes[g.index[id]].event = e
 		}
 	}
-	return ctx.Err()
+	return nil
 }
 
 // link makes the edges from a loaded node to its auth events.
@@ -94,12 +89,53 @@ func (g *graph) link(n int32) {
 	if e == nil {
 		return
 	}
-	ids := e.AuthEvents()
-	auth := make([]int32, len(ids))
-	for i, id := range ids {
-		auth[i] = g.node(id) // may move g.nodes
+	start := len(g.edges)
+	for _, id := range e.AuthEvents() {
+		g.edges = append(g.edges, g.node(id)) // may move g.nodes
 	}
-	g.nodes[n].auth = auth
+	g.nodes[n].auth = g.edges[start:len(g.edges):len(g.edges)]
+}
+
+// authOf loads events and returns their auth events, each once, without
+// making nodes of the events themselves: of a large state most are leaves.
+func (g *graph) authOf(ctx context.Context, ids []matrix.EventID) ([]int32, error) {
+	events, err := g.fetch(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var out []int32
+	seen := g.newMark()
+	for _, e := range events {
+		if e == nil || e.RoomID() != g.room {
+			continue
+		}
+		for _, id := range e.AuthEvents() {
+			n := g.node(id)
+			for int(n) >= len(seen) {
+				seen = append(seen, false)
+			}
+			if !seen[n] {
+				seen[n] = true
+				out = append(out, n)
+			}
+		}
+	}
+	return out, nil
+}
+
+// fetch asks the store for events and counts them.
+func (g *graph) fetch(ctx context.Context, ids []matrix.EventID) (map[matrix.EventID]*event.Event, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	if err := g.meter.visit(len(ids)); err != nil {
+		return nil, err
+	}
+	events, err := g.store.Events(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("load events for state resolution: %w", err)
+	}
+	return events, ctx.Err()
 }
 
 // walk loads the nodes and everything in their auth chains, level by level.

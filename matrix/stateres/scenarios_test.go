@@ -1,9 +1,11 @@
 package stateres_test
 
 import (
+	"maps"
 	"testing"
 
 	"beffroi/matrix"
+	"beffroi/matrix/stateres"
 )
 
 const (
@@ -226,4 +228,17 @@ func TestUnreadablePowerLevels(t *testing.T) {
 		s.bad[broken] = true
 		s.want(s.resolve(base, s.with(base, after)), typePower, "", after)
 	})
+}
+
+// TestEmptyAgainstFull replays the whole room.
+func TestEmptyAgainstFull(t *testing.T) {
+	t.Parallel()
+	for _, version := range matrix.RoomVersions() {
+		s, base := founded(t, string(version))
+		s.add("$topic", topic(bob, "$power", "$bob"))
+		full := s.with(base, "$topic")
+		if got := s.resolve(stateres.StateSet{}, full, base); !maps.Equal(got, full) {
+			t.Errorf("version %s: got %v, want %v", version, got, full)
+		}
+	}
 }

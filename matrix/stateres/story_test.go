@@ -220,7 +220,7 @@ func (s *story) users(more string) string {
 	return `"` + alice + `":100,` + more
 }
 
-// since21 are versions of each algorithm from 2 on.
+// eachV2 runs a test in versions of both algorithms from 2 on.
 func eachV2(t *testing.T, f func(t *testing.T, version string)) {
 	t.Helper()
 	for _, version := range []string{"2", "5", "11", "12"} {
