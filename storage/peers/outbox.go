@@ -119,11 +119,12 @@ type Queued struct {
 	EDU      json.RawMessage // of what is no event
 }
 
-// QueuedPDUs returns the first events that wait for a server, up to a position
-// (0: any) and a number, in the order of the log.
-func QueuedPDUs(ctx context.Context, r *storage.Reader, name matrix.ServerName, upTo storage.Position, limit int) (out []Queued, err error) {
-	const q = `SELECT pos, event_nid FROM outbox_pdus WHERE destination = $1 AND pos <= $2 ORDER BY pos LIMIT $3`
-	err = r.Each(ctx, q, []any{string(name), bound(upTo), limit}, func(rows *sql.Rows) error {
+// QueuedPDUs returns the first events that wait for a server after a position
+// and up to another (0: the last), in the order of the log.
+func QueuedPDUs(ctx context.Context, r *storage.Reader, name matrix.ServerName, after, upTo storage.Position, limit int) (out []Queued, err error) {
+	const q = `
+		SELECT pos, event_nid FROM outbox_pdus WHERE destination = $1 AND pos > $2 AND pos <= $3 ORDER BY pos LIMIT $4`
+	err = r.Each(ctx, q, []any{string(name), int64(after), bound(upTo), limit}, func(rows *sql.Rows) error {
 		var row Queued
 		err := rows.Scan(&row.Pos, &row.EventNID)
 		out = append(out, row)
@@ -136,9 +137,9 @@ func QueuedPDUs(ctx context.Context, r *storage.Reader, name matrix.ServerName, 
 }
 
 // QueuedEDUs is [QueuedPDUs] for what is no event.
-func QueuedEDUs(ctx context.Context, r *storage.Reader, name matrix.ServerName, upTo storage.Position, limit int) (out []Queued, err error) {
-	const q = `SELECT pos, edu FROM outbox_edus WHERE destination = $1 AND pos <= $2 ORDER BY pos LIMIT $3`
-	err = r.Each(ctx, q, []any{string(name), bound(upTo), limit}, func(rows *sql.Rows) error {
+func QueuedEDUs(ctx context.Context, r *storage.Reader, name matrix.ServerName, after, upTo storage.Position, limit int) (out []Queued, err error) {
+	const q = `SELECT pos, edu FROM outbox_edus WHERE destination = $1 AND pos > $2 AND pos <= $3 ORDER BY pos LIMIT $4`
+	err = r.Each(ctx, q, []any{string(name), int64(after), bound(upTo), limit}, func(rows *sql.Rows) error {
 		var row Queued
 		var text string
 		err := rows.Scan(&row.Pos, &text)
@@ -152,7 +153,7 @@ func QueuedEDUs(ctx context.Context, r *storage.Reader, name matrix.ServerName, 
 	return out, nil
 }
 
-// bound turns "any" into a position beyond all.
+// bound turns "the last" into a position beyond all.
 func bound(pos storage.Position) int64 {
 	if pos == 0 {
 		return 1<<63 - 1
