@@ -21,8 +21,9 @@ const (
 	// refused peers can take (about 3 MB). The rest is counted by action and
 	// reason alone.
 	maxLines = 4096
-	// maxBatch is how many lines are written in one transaction.
-	maxBatch = 500
+	// maxBatch is how many lines are written in one transaction: few, so that a
+	// flood of refusals does not hold up those who send.
+	maxBatch = 32
 	// maxField is the longest text of a line: what a Matrix ID may have.
 	maxField = 255
 	// maxDetail is the longest detail of a line.

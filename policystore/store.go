@@ -169,7 +169,7 @@ const (
 	// flushEvery is how often the audit trail is written at most.
 	flushEvery = 200 * time.Millisecond
 	// closeTimeout bounds the last write of the audit trail.
-	closeTimeout = 5 * time.Second
+	closeTimeout = 20 * time.Second
 )
 
 // Run watches the policy file and the journal, and writes the audit trail,
