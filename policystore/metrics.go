@@ -32,17 +32,18 @@ func newMetrics() *metrics {
 
 // register shows the metrics of an open store to reg.
 func (m *metrics) register(s *Store, reg prometheus.Registerer) {
-	gauge := func(name, help string, read func() float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read)
-	}
 	reg.MustRegister(m.refusals, m.activations, m.lines, m.failures,
-		gauge("beffroi_policy_document_version", "The version of the active policy document.",
-			func() float64 { return float64(s.Active().Version) }),
-		gauge("beffroi_policy_document_age_seconds", "How long ago the active policy document was activated.",
-			func() float64 { return s.now().Sub(s.Active().Since).Seconds() }),
-		gauge("beffroi_policy_document_freshness",
-			"0 while the active policy document is fresh, 1 after it expired, 2 when it is stale, 3 when it blocks.",
-			func() float64 { return float64(s.engine.Snapshot().Freshness(s.now())) }),
-		gauge("beffroi_audit_pending_lines", "Lines of the audit trail that wait to be written.",
-			func() float64 { return float64(s.recorder.waiting()) }))
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "beffroi_policy_document_version", Help: "The version of the active policy document.",
+		}, func() float64 { return float64(s.Active().Version) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "beffroi_policy_document_age_seconds", Help: "How long ago the active policy document was activated.",
+		}, func() float64 { return s.now().Sub(s.Active().Since).Seconds() }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "beffroi_policy_document_freshness",
+			Help: "0 while the active policy document is fresh, 1 after it expired, 2 when it is stale, 3 when it blocks.",
+		}, func() float64 { return float64(s.engine.Snapshot().Freshness(s.now())) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "beffroi_audit_pending_lines", Help: "Lines of the audit trail that wait to be written.",
+		}, func() float64 { return float64(s.recorder.waiting()) }))
 }
