@@ -58,9 +58,7 @@ func (c *Client) send(ctx context.Context, call call) error {
 	if call.destination.Normalise() == c.name.Normalise() {
 		return fmt.Errorf("federation request to this server itself: %s %s", call.method, call.path)
 	}
-	if err := c.gate.Check(ctx, &policy.Request{
-		Action: policy.ActionFederateOut, Server: call.destination, Source: policy.SourceSystem, Now: time.Now(),
-	}); err != nil {
+	if err := c.Check(ctx, call.destination); err != nil {
 		return &deniedError{err}
 	}
 	if call.timeout == 0 {
@@ -88,6 +86,14 @@ func (c *Client) send(ctx context.Context, call call) error {
 		return nil
 	}
 	return badAnswer(call.destination, body, call.read(body))
+}
+
+// Check asks the policy whether this server speaks with another. Every request
+// asks it; a caller that has something to queue may ask before.
+func (c *Client) Check(ctx context.Context, destination matrix.ServerName) error {
+	return c.gate.Check(ctx, &policy.Request{
+		Action: policy.ActionFederateOut, Server: destination, Source: policy.SourceSystem, Now: time.Now(),
+	})
 }
 
 // request resolves the destination and signs the request.

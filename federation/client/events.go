@@ -17,7 +17,7 @@ func (c *Client) longTimeout() time.Duration { return max(c.timeout, min(joinTim
 
 // events asks for an object with lists of events.
 func (c *Client) events(ctx context.Context, destination matrix.ServerName, method, path string, body any,
-	maxBytes int64, arrays map[string]*[]json.RawMessage) error {
+	maxBytes int64, arrays map[string]*[][]byte) error {
 	timeout := c.timeout
 	if maxBytes == maxStateBytes {
 		timeout = c.longTimeout()
@@ -32,10 +32,10 @@ func (c *Client) events(ctx context.Context, destination matrix.ServerName, meth
 // not show it to us, gives M_NOT_FOUND.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1eventeventid
-func (c *Client) Event(ctx context.Context, destination matrix.ServerName, id matrix.EventID) (json.RawMessage, error) {
-	var pdus []json.RawMessage
-	err := c.events(ctx, destination, http.MethodGet, path(federationV1, "event", string(id)), nil, maxAnswerBytes,
-		map[string]*[]json.RawMessage{"pdus": &pdus})
+func (c *Client) Event(ctx context.Context, destination matrix.ServerName, id matrix.EventID) (pdu []byte, err error) {
+	var pdus [][]byte
+	err = c.events(ctx, destination, http.MethodGet, path(federationV1, "event", string(id)), nil, maxAnswerBytes,
+		map[string]*[][]byte{"pdus": &pdus})
 	if err == nil && len(pdus) == 0 {
 		err = matrix.NotFound("the server %s does not have the event", destination)
 	}
@@ -49,9 +49,9 @@ func (c *Client) Event(ctx context.Context, destination matrix.ServerName, id ma
 // that state, unchecked.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid
-func (c *Client) State(ctx context.Context, destination matrix.ServerName, room matrix.RoomID, event matrix.EventID) (state, authChain []json.RawMessage, err error) {
+func (c *Client) State(ctx context.Context, destination matrix.ServerName, room matrix.RoomID, event matrix.EventID) (state, authChain [][]byte, err error) {
 	err = c.events(ctx, destination, http.MethodGet, atEvent("state", room, event), nil, maxStateBytes,
-		map[string]*[]json.RawMessage{"pdus": &state, "auth_chain": &authChain})
+		map[string]*[][]byte{"pdus": &state, "auth_chain": &authChain})
 	return state, authChain, err
 }
 
@@ -63,9 +63,9 @@ func atEvent(verb string, room matrix.RoomID, event matrix.EventID) string {
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1state_idsroomid
 func (c *Client) StateIDs(ctx context.Context, destination matrix.ServerName, room matrix.RoomID, event matrix.EventID) (state, authChain []matrix.EventID, err error) {
-	var rawState, rawAuth []json.RawMessage
+	var rawState, rawAuth [][]byte
 	err = c.events(ctx, destination, http.MethodGet, atEvent("state_ids", room, event), nil, maxStateBytes,
-		map[string]*[]json.RawMessage{"pdu_ids": &rawState, "auth_chain_ids": &rawAuth})
+		map[string]*[][]byte{"pdu_ids": &rawState, "auth_chain_ids": &rawAuth})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -76,7 +76,7 @@ func (c *Client) StateIDs(ctx context.Context, destination matrix.ServerName, ro
 	return state, authChain, err
 }
 
-func eventIDs(destination matrix.ServerName, raw []json.RawMessage) ([]matrix.EventID, error) {
+func eventIDs(destination matrix.ServerName, raw [][]byte) ([]matrix.EventID, error) {
 	ids := make([]matrix.EventID, len(raw))
 	for i := range raw {
 		var s string
@@ -91,17 +91,17 @@ func eventIDs(destination matrix.ServerName, raw []json.RawMessage) ([]matrix.Ev
 	return ids, nil
 }
 
-// Backfill fetches at most limit events before and with the given ones,
-// unchecked.
+// Backfill fetches at most limit events that lead up to the given ones,
+// with those, newest first, unchecked.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1backfillroomid
-func (c *Client) Backfill(ctx context.Context, destination matrix.ServerName, room matrix.RoomID, limit int, from ...matrix.EventID) (events []json.RawMessage, err error) {
+func (c *Client) Backfill(ctx context.Context, destination matrix.ServerName, room matrix.RoomID, before []matrix.EventID, limit int) (events [][]byte, err error) {
 	query := url.Values{"limit": {strconv.Itoa(limit)}}
-	for _, id := range from {
+	for _, id := range before {
 		query.Add("v", string(id))
 	}
 	err = c.events(ctx, destination, http.MethodGet, withQuery(path(federationV1, "backfill", string(room)), query), nil,
-		2*maxAnswerBytes, map[string]*[]json.RawMessage{"pdus": &events})
+		2*maxAnswerBytes, map[string]*[][]byte{"pdus": &events})
 	return events, err
 }
 
@@ -110,7 +110,7 @@ func (c *Client) Backfill(ctx context.Context, destination matrix.ServerName, ro
 //
 // https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1get_missing_eventsroomid
 func (c *Client) MissingEvents(ctx context.Context, destination matrix.ServerName, room matrix.RoomID,
-	earliest, latest []matrix.EventID, limit int, minDepth int64) (events []json.RawMessage, err error) {
+	earliest, latest []matrix.EventID, limit int, minDepth int64) (events [][]byte, err error) {
 	if earliest == nil {
 		earliest = []matrix.EventID{}
 	}
@@ -121,15 +121,15 @@ func (c *Client) MissingEvents(ctx context.Context, destination matrix.ServerNam
 		MinDepth int64            `json:"min_depth"`
 	}{earliest, latest, limit, minDepth}
 	err = c.events(ctx, destination, http.MethodPost, path(federationV1, "get_missing_events", string(room)), body,
-		2*maxAnswerBytes, map[string]*[]json.RawMessage{"events": &events})
+		2*maxAnswerBytes, map[string]*[][]byte{"events": &events})
 	return events, err
 }
 
 // EventAuth fetches the auth chain of an event, unchecked.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid
-func (c *Client) EventAuth(ctx context.Context, destination matrix.ServerName, room matrix.RoomID, event matrix.EventID) (chain []json.RawMessage, err error) {
+func (c *Client) EventAuth(ctx context.Context, destination matrix.ServerName, room matrix.RoomID, event matrix.EventID) (chain [][]byte, err error) {
 	err = c.events(ctx, destination, http.MethodGet, path(federationV1, "event_auth", string(room), string(event)), nil,
-		maxStateBytes, map[string]*[]json.RawMessage{"auth_chain": &chain})
+		maxStateBytes, map[string]*[][]byte{"auth_chain": &chain})
 	return chain, err
 }

@@ -22,36 +22,28 @@ func (c *Client) QueryProfile(ctx context.Context, destination matrix.ServerName
 	return profile, err
 }
 
-// Directory is where a room alias leads.
-type Directory struct {
-	RoomID  matrix.RoomID       `json:"room_id"`
-	Servers []matrix.ServerName `json:"servers"`
-}
-
-// QueryDirectory asks where a room alias of the destination leads.
+// QueryDirectory asks where a room alias of the destination leads. Names in
+// the answer that are not of servers are left out.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1querydirectory
-func (c *Client) QueryDirectory(ctx context.Context, destination matrix.ServerName, alias matrix.RoomAlias) (out Directory, err error) {
-	err = c.Do(ctx, destination, http.MethodGet,
-		withQuery(federationV1+"/query/directory", url.Values{"room_alias": {string(alias)}}), nil, &out)
-	if err == nil {
-		out, err = checkDirectory(destination, out)
+func (c *Client) QueryDirectory(ctx context.Context, destination matrix.ServerName, alias matrix.RoomAlias) (room matrix.RoomID, servers []matrix.ServerName, err error) {
+	var out struct {
+		RoomID  string   `json:"room_id"`
+		Servers []string `json:"servers"`
 	}
-	return out, err
-}
-
-// checkDirectory refuses what is no room ID and leaves out what are no servers.
-func checkDirectory(destination matrix.ServerName, in Directory) (out Directory, err error) {
-	if _, err := matrix.ParseRoomID(string(in.RoomID)); err != nil {
-		return out, matrix.NewError(http.StatusBadGateway, "M_BAD_JSON", "The answer of %s has no room ID", destination)
+	if err := c.Do(ctx, destination, http.MethodGet,
+		withQuery(federationV1+"/query/directory", url.Values{"room_alias": {string(alias)}}), nil, &out); err != nil {
+		return "", nil, err
 	}
-	out.RoomID = in.RoomID
-	for _, name := range in.Servers {
-		if _, err := matrix.ParseServerName(string(name)); err == nil {
-			out.Servers = append(out.Servers, name)
+	if room, err = matrix.ParseRoomID(out.RoomID); err != nil {
+		return "", nil, matrix.NewError(http.StatusBadGateway, "M_BAD_JSON", "The answer of %s has no room ID", destination)
+	}
+	for _, s := range out.Servers {
+		if name, err := matrix.ParseServerName(s); err == nil {
+			servers = append(servers, name)
 		}
 	}
-	return out, nil
+	return room, servers, nil
 }
 
 // PublicRooms asks for the published rooms of a server. The filter is the

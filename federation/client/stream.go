@@ -18,14 +18,12 @@ const (
 	// maxEventBytes is the longest event that is read. Those of 65,536 bytes
 	// in canonical form may be longer with escapes and white space.
 	maxEventBytes = 512 << 10
-	// maxOtherBytes is the longest member of an answer that is no list.
-	maxOtherBytes = 1 << 20
 )
 
 // lists reads an object whose members are lists of events, as a stream: one
 // event is in memory twice, and not the whole answer. Members that are not in
 // arrays go to other, which may be nil.
-func lists(r io.Reader, arrays map[string]*[]json.RawMessage, other func(name string, raw json.RawMessage) error) error {
+func lists(r io.Reader, arrays map[string]*[][]byte, other func(name string, raw json.RawMessage)) error {
 	dec := json.NewDecoder(r)
 	if err := expect(dec, json.Delim('{')); err != nil {
 		return err
@@ -47,10 +45,8 @@ func lists(r io.Reader, arrays map[string]*[]json.RawMessage, other func(name st
 		if err := dec.Decode(&raw); err != nil {
 			return err
 		}
-		if other != nil && len(raw) <= maxOtherBytes {
-			if err := other(name, raw); err != nil {
-				return err
-			}
+		if other != nil && len(raw) <= maxEventBytes {
+			other(name, raw)
 		}
 	}
 	if err := expect(dec, json.Delim('}')); err != nil {
@@ -64,7 +60,7 @@ func lists(r io.Reader, arrays map[string]*[]json.RawMessage, other func(name st
 }
 
 // list reads one list. null, which some servers write for none, is an empty one.
-func list(dec *json.Decoder, out *[]json.RawMessage, left *int) error {
+func list(dec *json.Decoder, out *[][]byte, left *int) error {
 	token, err := dec.Token()
 	if err != nil || token == nil {
 		return err

@@ -92,7 +92,7 @@ func (q *Queue) admitted(ctx context.Context, events []Outgoing) (out []Outgoing
 			}
 			allowed, asked := verdicts[server]
 			if !asked {
-				err := q.check(ctx, server)
+				err := q.sender.Check(ctx, server)
 				if err != nil && !matrix.IsCode(err, "M_FORBIDDEN") {
 					return nil, nil, err
 				}

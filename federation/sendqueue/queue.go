@@ -12,7 +12,6 @@ package sendqueue
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -21,7 +20,6 @@ import (
 
 	"beffroi/bus"
 	"beffroi/matrix"
-	"beffroi/policy"
 	"beffroi/storage"
 	"beffroi/storage/peers"
 )
@@ -71,14 +69,12 @@ type Log interface {
 	PDUs(ctx context.Context, eventNIDs []int64) (map[int64]json.RawMessage, error)
 }
 
-// Sender sends a transaction, as federation/client does.
+// Sender speaks with other servers, as federation/client does.
 type Sender interface {
+	// Check asks the policy about a server. A refusal is an M_FORBIDDEN, and
+	// recorded.
+	Check(ctx context.Context, destination matrix.ServerName) error
 	SendTransaction(ctx context.Context, destination matrix.ServerName, txnID string, pdus, edus []json.RawMessage) (map[matrix.EventID]string, error)
-}
-
-// Gate decides with which servers this one speaks, and records refusals.
-type Gate interface {
-	Check(ctx context.Context, req *policy.Request) error
 }
 
 // Options are what a queue needs.
@@ -88,7 +84,6 @@ type Options struct {
 	Bus    bus.Bus
 	Log    Log
 	Sender Sender
-	Gate   Gate
 	// Backoff says how long to wait after a number of failures in a row; nil
 	// means 1 s, doubled up to 1 h, give or take a quarter.
 	Backoff func(failures int) time.Duration
@@ -103,7 +98,6 @@ type Queue struct {
 	bus     bus.Bus
 	log     Log
 	sender  Sender
-	gate    Gate
 	backoff func(int) time.Duration
 	logger  *slog.Logger
 	metrics *metrics
@@ -118,7 +112,7 @@ type Queue struct {
 // New returns a queue; Run makes it send.
 func New(o Options) *Queue {
 	q := &Queue{
-		name: o.Name, db: o.DB, bus: o.Bus, log: o.Log, sender: o.Sender, gate: o.Gate, backoff: o.Backoff,
+		name: o.Name, db: o.DB, bus: o.Bus, log: o.Log, sender: o.Sender, backoff: o.Backoff,
 		logger: o.Logger, metrics: newMetrics(o.Metrics),
 		slots: make(chan struct{}, maxParallel), poke: make(chan struct{}, 1),
 		ready: make(map[matrix.ServerName]bool), destinations: make(map[matrix.ServerName]*destination),
@@ -224,15 +218,4 @@ func (q *Queue) destination(name matrix.ServerName) *destination {
 		q.destinations[name] = d
 	}
 	return d
-}
-
-// check asks the policy about a server.
-func (q *Queue) check(ctx context.Context, server matrix.ServerName) error {
-	err := q.gate.Check(ctx, &policy.Request{
-		Action: policy.ActionFederateOut, Server: server, Source: policy.SourceSystem, Now: time.Now(),
-	})
-	if err != nil && !matrix.IsCode(err, "M_FORBIDDEN") {
-		return fmt.Errorf("ask policy: %w", err)
-	}
-	return err
 }

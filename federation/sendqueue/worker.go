@@ -140,7 +140,7 @@ func (q *Queue) turn(ctx context.Context, j *job) (empty bool, err error) {
 		return false, ctx.Err()
 	}
 	defer func() { <-q.slots }()
-	switch err := q.check(ctx, j.name); {
+	switch err := q.sender.Check(ctx, j.name); {
 	case matrix.IsCode(err, "M_FORBIDDEN"):
 		return true, q.discard(ctx, j)
 	case err != nil:
