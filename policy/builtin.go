@@ -1,6 +1,9 @@
 package policy
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // builtin applies what holds under every document: validity, organisations,
 // and what external accounts may do.
@@ -140,7 +143,7 @@ func (j *judgement) inviteEmail(r *Request) bool {
 
 // readEmail finds the organisation of the address and refuses what has none.
 func (j *judgement) readEmail(r *Request) bool {
-	address, err := ParseEmail(r.Email)
+	address, err := ParseEmail(strings.Clone(r.Email)) // a request must not escape from its maker's stack
 	if err != nil {
 		return j.no(ReasonEmailInvalid, nil)
 	}

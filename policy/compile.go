@@ -18,19 +18,21 @@ type Snapshot struct {
 	doc  *Document
 	self matrix.ServerName
 
-	selfKey  string
-	contact  string // of the organisation of this server
-	enforce  bool   // rooms.access_rules
-	open     bool   // federation.default: allow
-	orgs     []*organisation
-	own      *organisation
-	servers  index[*organisation]
-	domains  index[*organisation]
-	allowed  index[bool]
-	denied   index[bool]
-	keys     map[string]map[matrix.KeyID]string // by server
-	rules    [actionCount][]*rule
-	boxedOrg ref.Val // of no organisation
+	selfKey string
+	contact string // of the organisation of this server
+	enforce bool   // rooms.access_rules
+	open    bool   // federation.default: allow
+	orgs    []*organisation
+	own     *organisation
+	servers index[*organisation]
+	domains index[*organisation]
+	allowed index[bool]
+	denied  index[bool]
+	keys    map[string]map[matrix.KeyID]string // by server
+	rules   [actionCount][]*rule
+	// ruleNeeds is what the rules of an action read, together.
+	ruleNeeds [actionCount]parties
+	boxedOrg  ref.Val // of no organisation
 }
 
 // organisation is an organisation as decisions need it.

@@ -57,8 +57,11 @@ const (
 // rule returns the access rule that holds: what is not one of the three words
 // is treated as restricted.
 func (r *RoomFacts) rule() AccessRule {
-	if r.Rule == Unrestricted || r.Rule == Direct {
-		return r.Rule
+	switch r.Rule {
+	case Unrestricted:
+		return Unrestricted
+	case Direct:
+		return Direct
 	}
 	return Restricted
 }
@@ -230,43 +233,4 @@ func (j *judgement) admitted(p *standing) bool {
 	}
 	j.reason, j.rule, j.refused = p.reason, p.rule, p.org
 	return false
-}
-
-// documentRules asks the rules of the document, in order.
-func (j *judgement) documentRules(r *Request) bool {
-	rules := j.s.rules[r.Action]
-	if len(rules) == 0 {
-		return true
-	}
-	f := factsPool.Get().(*facts)
-	*f = facts{
-		snapshot: j.s, action: r.Action, source: min(r.Source, sourceCount-1), now: r.Now,
-		actorID: r.Actor, subjectID: r.Subject, serverName: r.Server,
-		actor: j.actor, subject: j.subject, server: j.server, email: j.email, emailDomain: j.address.Domain, have: j.have,
-	}
-	if f.subjectID == "" {
-		f.subjectID = r.Actor
-	}
-	if r.Room != nil {
-		f.room = *r.Room
-	}
-	ok := j.ask(rules, f)
-	*f = facts{}
-	factsPool.Put(f)
-	return ok
-}
-
-func (j *judgement) ask(rules []*rule, f *facts) bool {
-	for _, one := range rules {
-		match, failed := one.matches(f)
-		if !match {
-			continue
-		}
-		j.reason, j.rule, j.text, j.refused = ReasonRule, one.name, one.text, j.subject.org
-		if failed {
-			j.reason, j.text = ReasonRuleFailed, nil
-		}
-		return false
-	}
-	return true
 }

@@ -100,8 +100,8 @@ func parseServerPattern(s string) (pattern, error) {
 }
 
 // serverKey writes the comparable form of a server name to buf; its first host
-// bytes are the name without the port. It does not allocate, and it refuses
-// whatever cannot be the name of a server: such a name matches nothing.
+// bytes are the name without the port. It does not allocate but for an IPv6
+// address, and it refuses whatever cannot be the name of a server: such a name matches nothing.
 func serverKey(buf *nameBuffer, name string) (key []byte, host int, ok bool) {
 	if name == "" || len(name) > matrix.MaxIDBytes {
 		return nil, 0, false
@@ -112,7 +112,7 @@ func serverKey(buf *nameBuffer, name string) (key []byte, host int, ok bool) {
 		if end < 0 || end+1 < len(name) && name[end+1] != ':' {
 			return nil, 0, false
 		}
-		addr, err := netip.ParseAddr(name[1:end])
+		addr, err := netip.ParseAddr(strings.Clone(name[1:end])) // its errors keep what they are given
 		if err != nil || !addr.Is6() || addr.Zone() != "" {
 			return nil, 0, false
 		}

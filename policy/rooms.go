@@ -102,14 +102,18 @@ func (s *Snapshot) AdmitEvent(r *EventRequest) Decision {
 	case ActionNone:
 		return s.deny(action, ReasonMalformed, "", nil)
 	}
-	q := Request{Action: action, Actor: r.Event.Sender(), Source: r.Source, Now: r.Now}
+	subject := r.Event.Sender()
 	if r.Event.Type() == typeMember {
 		key, _ := r.Event.StateKey()
-		q.Subject = matrix.UserID(key)
+		subject = matrix.UserID(key)
 	}
 	var room RoomFacts
-	if s.wantsFacts(&q) && action != ActionCreateRoom {
-		room = s.eventFacts(r, &q)
+	wanted := action != ActionCreateRoom && s.wantsFacts(r, action)
+	if wanted {
+		room = s.eventFacts(r, action, subject)
+	}
+	q := Request{Action: action, Actor: r.Event.Sender(), Subject: subject, Source: r.Source, Now: r.Now}
+	if wanted {
 		q.Room = &room
 	}
 	if d := s.Decide(&q); !d.Allow || !s.enforce {
@@ -123,19 +127,15 @@ func (s *Snapshot) AdmitEvent(r *EventRequest) Decision {
 
 // wantsFacts reports whether an event is judged by anything of its room. Most
 // messages are not: their sender is of a ministry and no rule asks.
-func (s *Snapshot) wantsFacts(q *Request) bool {
-	if q.Action != ActionSendMessage && q.Action != ActionSendState || len(s.rules[q.Action]) > 0 {
+func (s *Snapshot) wantsFacts(r *EventRequest, action Action) bool {
+	if action != ActionSendMessage && action != ActionSendState || len(s.rules[action]) > 0 {
 		return true
 	}
-	return s.standing(q.Actor.Server(), q.Now).class != ClassGovernment
+	return s.standing(r.Event.Sender().Server(), r.Now).class != ClassGovernment
 }
 
 // eventFacts reads the facts of the room an event would enter.
-func (s *Snapshot) eventFacts(r *EventRequest, q *Request) RoomFacts {
-	subject := q.Subject
-	if subject == "" {
-		subject = q.Actor
-	}
+func (s *Snapshot) eventFacts(r *EventRequest, action Action, subject matrix.UserID) RoomFacts {
 	var room RoomFacts
 	switch {
 	case r.State != nil:
@@ -146,10 +146,10 @@ func (s *Snapshot) eventFacts(r *EventRequest, q *Request) RoomFacts {
 		return RoomFacts{} // nothing is known: restricted
 	}
 	room.ID = r.Event.RoomID()
-	if room.Rule == Direct && seatActions[q.Action] {
+	if room.Rule == Direct && seatActions[action] {
 		room.Seats = seats(r.State, r.Event, subject)
 	}
-	if q.Action == ActionJoin {
+	if action == ActionJoin {
 		room.Vouched = s.vouched(r, &room)
 	}
 	return room

@@ -3,13 +3,9 @@ package policy
 import (
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/cost"
-	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/common/types/ref"
 
 	"beffroi/matrix"
 )
@@ -44,6 +40,7 @@ const (
 	partyServer
 	partyEmail
 	partyRoom
+	roomCreator // room.org or room.class, which cost a look-up
 )
 
 var partyNames = map[string]parties{
@@ -82,6 +79,7 @@ func (c *compiler) compileRules() {
 		for _, a := range c.ruleActions(r, path) {
 			if compiled != nil {
 				c.rules[a] = append(c.rules[a], compiled)
+				c.ruleNeeds[a] |= compiled.needs
 			}
 		}
 	}
@@ -158,6 +156,9 @@ func (c *compiler) compileRule(env *cel.Env, r Rule, path string) *rule {
 	for _, reference := range ast.NativeRep().ReferenceMap() {
 		party, _, _ := strings.Cut(reference.Name, ".")
 		out.needs |= partyNames[party]
+		if reference.Name == "room.org" || reference.Name == "room.class" {
+			out.needs |= roomCreator
+		}
 	}
 	return out
 }
@@ -175,140 +176,4 @@ func (ruleSizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 
 func (ruleSizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
 	return nil
-}
-
-// facts answers the variables of rules. It is pooled: it holds copies of what a
-// request says and nothing of the request itself, so a request stays on the
-// stack of its maker.
-type facts struct {
-	snapshot               *Snapshot
-	action                 Action
-	source                 Source
-	now                    time.Time
-	actorID, subjectID     matrix.UserID
-	serverName             matrix.ServerName
-	actor, subject, server standing
-	email                  standing
-	emailDomain            string
-	room                   RoomFacts
-	have                   parties
-}
-
-var factsPool = sync.Pool{New: func() any { return new(facts) }}
-
-// Parent makes facts a cel.Activation.
-func (f *facts) Parent() cel.Activation { return nil }
-
-// ResolveName returns the value of a variable. Organisations, classes and words
-// of lists are boxed beforehand and cost nothing.
-func (f *facts) ResolveName(name string) (any, bool) {
-	switch name {
-	case "action":
-		return boxedActions[f.action], true
-	case "source":
-		return boxedSources[f.source], true
-	case "now":
-		return types.Timestamp{Time: f.now}, true
-	}
-	party, field, _ := strings.Cut(name, ".")
-	switch party {
-	case "actor":
-		return f.party(&f.actor, field, string(f.actorID), f.actorID.Server)
-	case "subject":
-		return f.party(&f.subject, field, string(f.subjectID), f.subjectID.Server)
-	case "server":
-		if field == "name" {
-			return types.String(f.serverName), true
-		}
-		return f.party(&f.server, field, "", nil)
-	case "email":
-		if field == "domain" {
-			return types.String(f.emailDomain), true
-		}
-		return f.party(&f.email, field, "", nil)
-	}
-	return f.roomValue(field)
-}
-
-func (f *facts) party(s *standing, field, id string, server func() matrix.ServerName) (any, bool) {
-	switch {
-	case field == "class":
-		return boxedClasses[s.class], true
-	case field == "org" && s.org != nil:
-		return s.org.boxed, true
-	case field == "org":
-		return f.snapshot.boxedOrg, true
-	case field == "id":
-		return types.String(id), true
-	case field == "server" && server != nil:
-		return types.String(server()), true
-	}
-	return nil, false
-}
-
-func (f *facts) roomValue(field string) (any, bool) {
-	r := &f.room
-	switch field {
-	case "org", "class":
-		s := f.snapshot.standing(r.Creator.Server(), f.now)
-		return f.party(&s, field, "", nil)
-	case "rule":
-		return boxedRule(r.rule()), true
-	case "encrypted":
-		return types.Bool(r.Encrypted), true
-	case "federate":
-		return types.Bool(!r.NoFederate), true
-	case "id":
-		return types.String(r.ID), true
-	case "visibility":
-		if r.Visibility == visibilityPublic {
-			return boxedPublic, true
-		}
-		return boxedPrivate, true
-	case "join_rule":
-		return types.String(r.JoinRule), true
-	case "membership":
-		return types.String(r.SubjectMembership), true
-	}
-	return nil, false
-}
-
-var (
-	boxedActions = box(actionNames[:])
-	boxedClasses = box(classNames[:])
-	boxedSources = box(sourceNames[:])
-	boxedPublic  = ref.Val(types.String(visibilityPublic))
-	boxedPrivate = ref.Val(types.String(visibilityPrivate))
-	boxedRules   = box([]string{string(Restricted), string(Unrestricted), string(Direct)})
-)
-
-func box(words []string) []ref.Val {
-	out := make([]ref.Val, len(words))
-	for i, w := range words {
-		out[i] = types.String(w)
-	}
-	return out
-}
-
-func boxedRule(r AccessRule) ref.Val {
-	switch r {
-	case Unrestricted:
-		return boxedRules[1]
-	case Direct:
-		return boxedRules[2]
-	}
-	return boxedRules[0]
-}
-
-// matches reports whether the condition of a rule holds. A rule that cannot be
-// asked counts as one that holds.
-func (r *rule) matches(f *facts) (match, failed bool) {
-	if r.needs&^f.have != 0 {
-		return false, false
-	}
-	out, _, err := r.program.Eval(f)
-	if err != nil {
-		return true, true
-	}
-	return out != types.False, false
 }
