@@ -50,7 +50,7 @@ func (s *Server) createUser(ctx context.Context, u NewUser, open *newSession) (m
 		}
 		n.email = address
 	}
-	if err := s.check(ctx, policy.Request{Action: policy.ActionRegister, Email: n.email, Source: policy.SourceAdmin}); err != nil {
+	if err := s.mayRegister(ctx, n.email, policy.SourceAdmin); err != nil {
 		return "", err
 	}
 	if u.Password != "" {

@@ -138,8 +138,7 @@ func (s *Server) acceptableMail(ctx context.Context, req EmailRequest) (string, 
 	if req.Purpose == ForPassword {
 		return address, nil // who has an account may have its password back
 	}
-	return address, s.check(ctx, policy.Request{
-		Action: policy.ActionRegister, Email: address, Source: policy.SourceClient})
+	return address, s.mayRegister(ctx, address, policy.SourceClient)
 }
 
 // mayMail bounds the mails to an address.

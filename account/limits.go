@@ -30,8 +30,8 @@ type rate struct {
 
 // The rates of attempts at a password.
 var (
-	ratePair    = rate{5, 12 * time.Second}        // one account from one network
-	rateAccount = rate{50, 12 * time.Second}       // one account from anywhere
+	ratePair    = rate{5, 12 * time.Second}         // one account from one network
+	rateAccount = rate{50, 12 * time.Second}        // one account from anywhere
 	rateNetwork = rate{100, 500 * time.Millisecond} // any account from one network
 )
 

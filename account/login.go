@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"beffroi/matrix"
-	"beffroi/policy"
 	"beffroi/storage"
 	"beffroi/storage/keys"
 	"beffroi/storage/users"
@@ -70,7 +69,7 @@ func (s *Server) LoginByPassword(ctx context.Context, id Identifier, password st
 	if err := usable(u, s.now()); err != nil {
 		return Login{}, err
 	}
-	if err := s.check(ctx, policy.Request{Action: policy.ActionLogin, Actor: u.ID, Source: policy.SourceClient}); err != nil {
+	if err := s.mayLogin(ctx, u.ID); err != nil {
 		return Login{}, err
 	}
 	open := s.newSession(u.ID, c)

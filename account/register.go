@@ -110,7 +110,7 @@ func (s *Server) register(ctx context.Context, req Registration, proof *Proof, s
 	if proof.token != "" {
 		source = policy.SourceAdmin // an administrator made the token
 	}
-	if err := s.check(ctx, policy.Request{Action: policy.ActionRegister, Email: proof.Email, Source: source}); err != nil {
+	if err := s.mayRegister(ctx, proof.Email, source); err != nil {
 		return Login{}, err
 	}
 	hashed, err := s.hasher.hash(ctx, req.Password)

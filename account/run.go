@@ -3,8 +3,10 @@ package account
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
+	"beffroi/matrix"
 	"beffroi/storage"
 	"beffroi/storage/users"
 )
@@ -40,8 +42,8 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-clean.C:
 			err = s.housekeep(ctx)
 		}
-		if ctx.Err() != nil {
-			err = nil // we are being stopped; nothing failed
+		if ctx.Err() != nil || matrix.Answer(err).Status == http.StatusServiceUnavailable {
+			err = nil // we are being stopped, or the database is away: the next tick tries again
 		}
 	}
 	return fmt.Errorf("accounts: %w", err)

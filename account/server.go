@@ -14,16 +14,9 @@ import (
 
 	"beffroi/matrix"
 	"beffroi/matrix/signing"
-	"beffroi/policy"
 	"beffroi/storage"
 	"beffroi/storage/users"
 )
-
-// Gate is what the accounts need of the policy.
-type Gate interface {
-	// Check returns nil, or the answer that says why not.
-	Check(ctx context.Context, req *policy.Request) error
-}
 
 // Options are what a [Server] is made of.
 type Options struct {
@@ -97,12 +90,6 @@ func (s *Server) isLocal(user matrix.UserID) bool {
 }
 
 func (s *Server) now() int64 { return s.Now().UnixMilli() }
-
-// check asks the policy.
-func (s *Server) check(ctx context.Context, req policy.Request) error {
-	req.Now = s.Now()
-	return s.Gate.Check(ctx, &req)
-}
 
 // append writes, and forgets the sessions of the accounts it changed.
 func (s *Server) append(ctx context.Context, user matrix.UserID, write func(context.Context, *storage.Tx) error) error {
