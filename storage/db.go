@@ -45,6 +45,7 @@ type pool struct {
 	// one that is left, and so never waits for itself.
 	slots    chan struct{}
 	prepared sync.Map // query text to *sql.Stmt
+	bare     bool     // placeholders are prepared without numbers, see positional
 }
 
 // begin starts a transaction; end gives its slot back.
@@ -71,7 +72,11 @@ func (p *pool) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	if s, ok := p.prepared.Load(query); ok {
 		return s.(*sql.Stmt), nil
 	}
-	s, err := p.PrepareContext(ctx, query)
+	text := query
+	if p.bare {
+		text = positional(query)
+	}
+	s, err := p.PrepareContext(ctx, text)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w", firstLine(query), err)
 	}
@@ -126,7 +131,7 @@ func openPool(driver, dsn string, size int) (*pool, error) {
 	}
 	sqlDB.SetMaxOpenConns(size + 1)
 	sqlDB.SetMaxIdleConns(size + 1) // the default of 2 reconnects all the time: 10 times slower
-	return &pool{DB: sqlDB, slots: make(chan struct{}, size)}, nil
+	return &pool{DB: sqlDB, slots: make(chan struct{}, size), bare: driver == "sqlite"}, nil
 }
 
 // Close waits for what was submitted and closes the database. An Append that
