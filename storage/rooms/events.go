@@ -163,18 +163,6 @@ type Ref struct {
 	Status Status
 }
 
-// Redactions returns the redactions, received so far, of an event: they may
-// have come before it.
-func Redactions(ctx context.Context, r *storage.Reader, roomNID int64) (found []*Event, err error) {
-	const q = `SELECT ` + eventColumns + ` FROM events e WHERE e.room_nid = $1 AND e.status = 1 AND e.type = 'm.room.redaction'`
-	err = r.Each(ctx, q, []any{roomNID}, func(rows *sql.Rows) error {
-		e, err := scanEvent(rows.Scan)
-		found = append(found, e)
-		return err
-	})
-	return found, err
-}
-
 func texts[T ~string](list []T) []string {
 	out := make([]string, len(list))
 	for i, s := range list {

@@ -15,6 +15,7 @@ CREATE TABLE rooms (
 	invited      BIGINT NOT NULL, -- how many are invited
 	published    SMALLINT NOT NULL -- 1: in the room directory
 );
+CREATE INDEX rooms_published ON rooms (joined DESC, room_id) WHERE published = 1;
 
 -- An event. status: 1 accepted, 2 soft-failed, 3 rejected, 4 outlier (known,
 -- but not where it stands in the room). pos is its place in the room: above 0
@@ -131,3 +132,11 @@ CREATE TABLE receipts (
 	PRIMARY KEY (room_nid, user_id, receipt_type, thread_id)
 );
 CREATE INDEX receipts_log ON receipts (pos);
+
+-- A redaction whose event has not come yet.
+CREATE TABLE pending_redactions (
+	room_nid     BIGINT NOT NULL,
+	target_id    TEXT   NOT NULL,
+	redaction_id TEXT   NOT NULL,
+	PRIMARY KEY (room_nid, target_id, redaction_id)
+);

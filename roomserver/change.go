@@ -1,0 +1,151 @@
+package roomserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"beffroi/matrix"
+	"beffroi/matrix/event"
+	"beffroi/matrix/eventauth"
+	"beffroi/policy"
+	"beffroi/storage"
+)
+
+const (
+	// maxAttempts bounds how often a change is prepared anew because others
+	// were faster. A room that beats it is busier than any we have measured.
+	maxAttempts = 8
+	// maxPrevEvents bounds how many forward extremities one event merges. The
+	// specification allows 20.
+	maxPrevEvents = 10
+)
+
+// change prepares events on the room as every earlier change leaves it, and
+// commits them. prepare may run several times.
+func (s *Server) change(ctx context.Context, id matrix.RoomID, prepare func(ctx context.Context, d *draft) error) error {
+	for range maxAttempts {
+		err := s.tryChange(ctx, id, prepare)
+		if !errors.Is(err, storage.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("change %s: %w", id, storage.ErrConflict)
+}
+
+func (s *Server) tryChange(ctx context.Context, id matrix.RoomID, prepare func(ctx context.Context, d *draft) error) error {
+	rm, err := s.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	d := s.draft(ctx, rm)
+	err = prepare(ctx, d)
+	if err == nil {
+		err = d.cur.err
+	}
+	if err != nil || len(d.placed) == 0 {
+		if len(d.placed) > 0 {
+			rm.drop() // the room in memory moved and the database will not follow
+		}
+		rm.mu.Unlock()
+		return err
+	}
+	return s.submit(ctx, d)
+}
+
+func (s *Server) draft(ctx context.Context, rm *room) *draft {
+	return &draft{rm: rm, cur: s.current(ctx, rm), from: rm.version}
+}
+
+// submit commits a draft. It is called with the lock of the room and gives it
+// back while the commit is under way, so that the next draft is prepared on
+// top of this one.
+func (s *Server) submit(ctx context.Context, d *draft) error {
+	rm := d.rm
+	rm.inflight++
+	after := snapshot{rm.version, rm.depth, slices.Clone(rm.tips)}
+	// Once submitted it is done whether or not the caller waits: others build on it.
+	commit := s.db.Submit(context.WithoutCancel(ctx), d.commit(after))
+	rm.mu.Unlock()
+
+	_, err := commit.Wait()
+	rm.mu.Lock()
+	defer rm.mu.Unlock()
+	rm.inflight--
+	if err != nil {
+		rm.drop()
+	} else {
+		s.keep(d)
+	}
+	rm.idle.Broadcast()
+	return err
+}
+
+// keep puts what was committed into the cache of events.
+func (s *Server) keep(d *draft) {
+	for _, p := range d.placed {
+		s.events.Set(p.ID(), p.Event.Event)
+		for _, c := range p.deltas {
+			if c.new != nil {
+				c.new.ev = nil // from here on the cache or the database has it
+			}
+		}
+	}
+	for _, e := range d.replaced {
+		s.events.Set(e.ID(), e)
+	}
+}
+
+// build makes an event of a local user on top of the room, judges it and adds
+// it to the draft.
+func (s *Server) build(ctx context.Context, d *draft, p event.Proto, creating bool) (*event.Event, error) {
+	e, err := s.prepare(ctx, d, p, creating)
+	if err != nil {
+		return nil, err
+	}
+	d.place(e)
+	return e, s.redact(ctx, d, e)
+}
+
+// prepare makes an event of a local user on top of the room and judges it.
+func (s *Server) prepare(ctx context.Context, d *draft, p event.Proto, creating bool) (*event.Event, error) {
+	d.cur.follow(&p)
+	if p.OriginServerTS == 0 {
+		p.OriginServerTS = s.nowMS()
+	}
+	e, err := p.Build(d.rm.rules, s.key)
+	if err != nil {
+		return nil, err
+	}
+	return e, s.judge(ctx, d, e, policy.SourceClient, creating)
+}
+
+// follow gives an event that is about to be built its place after the tips of
+// the room, and the auth events that the state has for it.
+func (v *view) follow(p *event.Proto) {
+	prev := v.rm.tips
+	if len(prev) > maxPrevEvents {
+		prev = prev[len(prev)-maxPrevEvents:] // the newest
+	}
+	p.RoomID, p.PrevEvents, p.Depth = v.rm.id, slices.Clone(prev), min(v.rm.depth+1, v.rm.rules.MaxDepth)
+	p.AuthEvents = nil
+	for _, tuple := range eventauth.NeededFor(eventauth.SubjectOfProto(p), v.rm.rules) {
+		if id := v.id(tuple); id != "" {
+			p.AuthEvents = append(p.AuthEvents, id)
+		}
+	}
+}
+
+// judge asks the policy, then the authorisation rules, about an event on the
+// state that a draft has reached.
+func (s *Server) judge(ctx context.Context, d *draft, e *event.Event, source policy.Source, creating bool) error {
+	if err := s.admit(ctx, e, d.cur, source, creating); err != nil {
+		return err
+	}
+	err := eventauth.Check(e, d.cur, d.cur.createEvent())
+	if d.cur.err != nil {
+		return d.cur.err
+	}
+	return err
+}

@@ -1,0 +1,199 @@
+package roomserver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"crypto/rand"
+
+	"beffroi/matrix"
+	"beffroi/matrix/event"
+	"beffroi/policy"
+	"beffroi/storage"
+	"beffroi/storage/rooms"
+)
+
+// CreateRequest is a room that a user of this server creates.
+type CreateRequest struct {
+	policy.CreateRequest
+	// AliasName is the localpart of an alias to give the room, or "".
+	AliasName string
+	// Profile of the creator, for the membership.
+	Profile Profile
+}
+
+// Profile is what memberships say of their user.
+type Profile struct {
+	DisplayName string `json:"displayname,omitempty"`
+	AvatarURL   string `json:"avatar_url,omitempty"`
+}
+
+// CreateRoom makes a room by the plan of the policy layer, in one commit, and
+// then invites. An invitation that fails does not undo the room: it is
+// returned as the error beside the room's ID.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
+func (s *Server) CreateRoom(ctx context.Context, req CreateRequest) (matrix.RoomID, error) {
+	req.Now, req.Source = s.now(), policy.SourceClient
+	if req.Version == "" {
+		req.Version = s.defaultVersion
+	}
+	plan, err := s.gate.PrepareRoom(ctx, req.CreateRequest)
+	if err != nil {
+		return "", err
+	}
+	rules, err := plan.Version.Rules()
+	if err != nil {
+		return "", err
+	}
+	alias, err := s.newAlias(ctx, req)
+	if err != nil {
+		return "", err
+	}
+	create, err := s.createEvent(req.Creator, plan, rules)
+	if err != nil {
+		return "", err
+	}
+	rm := s.cached(create.RoomID())
+	rm.mu.Lock()
+	rm.begin(rules)
+	d := s.draft(ctx, rm)
+	d.fresh = true
+	if err := s.fillRoom(ctx, d, req, plan, create); err != nil {
+		rm.drop()
+		rm.mu.Unlock()
+		return "", err
+	}
+	s.publishIn(d, plan, alias, req.Creator)
+	if err := s.submit(ctx, d); err != nil {
+		return "", err
+	}
+	return rm.id, s.inviteAll(ctx, rm.id, req)
+}
+
+// begin makes the room the empty one that its first events are prepared on.
+func (rm *room) begin(rules *matrix.VersionRules) {
+	rm.rules, rm.loaded = rules, true
+	rm.version, rm.depth, rm.tips = 0, 0, nil
+	rm.state = make(map[event.StateTuple]*ref)
+	rm.levels, rm.levelsID = nil, ""
+}
+
+// newAlias checks the alias of a new room before anything is written.
+func (s *Server) newAlias(ctx context.Context, req CreateRequest) (matrix.RoomAlias, error) {
+	if req.AliasName == "" {
+		return "", nil
+	}
+	alias, err := matrix.ParseRoomAlias(fmt.Sprintf("#%s:%s", req.AliasName, s.self))
+	if err != nil {
+		return "", err
+	}
+	check := policy.Request{Action: policy.ActionAlias, Actor: req.Creator, Source: req.Source, Now: s.now()}
+	if err := s.gate.Check(ctx, &check); err != nil {
+		return "", err
+	}
+	err = s.db.View(ctx, func(r *storage.Reader) error {
+		_, err := rooms.ByAlias(ctx, r, alias)
+		return err
+	})
+	switch {
+	case err == nil:
+		return "", matrix.NewError(http.StatusBadRequest, "M_ROOM_IN_USE", "the alias %s is taken", alias)
+	case matrix.IsCode(err, "M_NOT_FOUND"):
+		return alias, nil
+	}
+	return "", err
+}
+
+// createEvent builds the first event of a room, and with it the room's ID.
+func (s *Server) createEvent(creator matrix.UserID, plan policy.CreatePlan, rules *matrix.VersionRules) (*event.Event, error) {
+	content := make(map[string]json.RawMessage)
+	if len(plan.CreationContent) > 0 {
+		if err := json.Unmarshal(plan.CreationContent, &content); err != nil {
+			return nil, matrix.BadJSON("creation_content is not an object")
+		}
+	}
+	set := func(key, value string) {
+		raw, _ := json.Marshal(value) // a string always marshals
+		content[key] = raw
+	}
+	set("room_version", string(rules.Version))
+	if rules.CreatorInContent {
+		set("creator", string(creator))
+	}
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return nil, err
+	}
+	p := event.Proto{Sender: creator, Type: "m.room.create", StateKey: new(string), Content: raw, Depth: 1,
+		OriginServerTS: s.nowMS()}
+	if !rules.RoomIDIsCreateHash {
+		p.RoomID = matrix.RoomID("!" + rand.Text() + ":" + string(s.self))
+	}
+	return p.Build(rules, s.key)
+}
+
+// fillRoom adds the events of a new room to a draft, in the order that the
+// specification gives.
+func (s *Server) fillRoom(ctx context.Context, d *draft, req CreateRequest, plan policy.CreatePlan, create *event.Event) error {
+	if err := s.judge(ctx, d, create, policy.SourceClient, true); err != nil {
+		return err
+	}
+	d.place(create)
+	member := struct {
+		Membership string `json:"membership"`
+		Profile
+	}{"join", req.Profile}
+	if err := s.buildState(ctx, d, req.Creator, "m.room.member", string(req.Creator), member); err != nil {
+		return err
+	}
+	for _, st := range plan.State {
+		if err := s.buildState(ctx, d, req.Creator, st.Type, st.StateKey, st.Content); err != nil {
+			return err
+		}
+	}
+	if req.AliasName != "" {
+		alias := map[string]string{"alias": fmt.Sprintf("#%s:%s", req.AliasName, s.self)}
+		if err := s.buildState(ctx, d, req.Creator, "m.room.canonical_alias", "", alias); err != nil {
+			return err
+		}
+	}
+	return d.cur.err
+}
+
+// buildState makes a state event of a room that is being created.
+func (s *Server) buildState(ctx context.Context, d *draft, sender matrix.UserID, typ, key string, content any) error {
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return matrix.BadJSON("content of %s: %v", typ, err)
+	}
+	_, err = s.build(ctx, d, event.Proto{Sender: sender, Type: typ, StateKey: &key, Content: raw}, true)
+	return err
+}
+
+// publishIn adds the alias and the place in the directory to the commit of a
+// new room.
+func (s *Server) publishIn(d *draft, plan policy.CreatePlan, alias matrix.RoomAlias, creator matrix.UserID) {
+	rm := d.rm
+	if alias != "" {
+		d.also(func(ctx context.Context, tx *storage.Tx) error {
+			return rooms.AddAlias(ctx, tx, rooms.Alias{Alias: alias, RoomID: rm.id, Creator: creator}, s.nowMS())
+		})
+	}
+	if plan.Public {
+		d.also(func(ctx context.Context, tx *storage.Tx) error { return rooms.SetPublished(ctx, tx, rm.nid, true) })
+	}
+}
+
+// inviteAll invites the guests of a new room, one after the other.
+func (s *Server) inviteAll(ctx context.Context, room matrix.RoomID, req CreateRequest) error {
+	for _, user := range req.Invite {
+		err := s.Invite(ctx, MembershipRequest{Sender: req.Creator, Target: user, Room: room, IsDirect: req.IsDirect})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package roomserver_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"testing"
+
+	"beffroi/internal/testkit"
+	"beffroi/matrix"
+	"beffroi/matrix/event"
+	"beffroi/matrix/signing"
+	"beffroi/policy"
+	"beffroi/policystore"
+	"beffroi/roomserver"
+	"beffroi/storage"
+)
+
+// network is several room servers that ask each other by function calls: the
+// transport is tested with federation/client, on real HTTPS.
+type network struct {
+	servers map[matrix.ServerName]*node
+}
+
+type node struct {
+	*roomserver.Server
+	db  *storage.DB
+	key signing.Key
+	net *network
+}
+
+// wire asks other servers for a node.
+type wire struct{ *node }
+
+func newNetwork() *network { return &network{servers: make(map[matrix.ServerName]*node)} }
+
+// start runs a room server on a database of its own with a permissive document.
+func (n *network) start(t *testing.T, engine string, name matrix.ServerName) *node {
+	t.Helper()
+	db := testkit.OpenDB(t, engine)
+	gate, err := policystore.Open(t.Context(), policystore.Options{DB: db, Self: name, Development: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n.startWith(t, db, name, gate)
+}
+
+func (n *network) startWith(t *testing.T, db *storage.DB, name matrix.ServerName, gate roomserver.Gate) *node {
+	t.Helper()
+	key, err := signing.NewKey(name, "a1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nd := &node{db: db, key: key, net: n}
+	nd.Server = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: gate, Keys: nd, Remote: wire{nd}, EDUs: nd})
+	n.servers[name] = nd
+	return nd
+}
+
+func (nd *node) SendEphemeral([]matrix.ServerName, string, string, []byte) {}
+
+func (nd *node) PublicKey(_ context.Context, server matrix.ServerName, id matrix.KeyID, at int64) (ed25519.PublicKey, int64, error) {
+	other := nd.net.servers[server]
+	if other == nil || other.key.ID != id {
+		return nil, 0, matrix.Unauthorized("%s has no key %s", server, id)
+	}
+	return other.key.Public(), at + 3_600_000, nil
+}
+
+func (nd *node) peer(name matrix.ServerName) (*node, error) {
+	if other := nd.net.servers[name]; other != nil {
+		return other, nil
+	}
+	return nil, matrix.NewError(502, "M_UNKNOWN", "%s does not answer", name)
+}
+
+func (nd wire) MakeMembership(ctx context.Context, call string, to matrix.ServerName, room matrix.RoomID, user matrix.UserID,
+	versions []matrix.RoomVersion) (matrix.RoomVersion, json.RawMessage, error) {
+	other, err := nd.peer(to)
+	if err != nil {
+		return "", nil, err
+	}
+	return other.Server.MakeMembership(ctx, nd.Name(), room, user, call[len("make_"):], versions)
+}
+
+func (nd wire) SendJoin(ctx context.Context, to matrix.ServerName, room matrix.RoomID, id matrix.EventID, pdu []byte) (*roomserver.JoinAnswer, error) {
+	other, err := nd.peer(to)
+	if err != nil {
+		return nil, err
+	}
+	join, err := other.SendMembership(ctx, nd.Name(), room, id, "join", pdu)
+	if err != nil {
+		return nil, err
+	}
+	state, err := other.StateForJoin(ctx, join)
+	return &roomserver.JoinAnswer{State: jsons(state.State), AuthChain: jsons(state.AuthChain), Event: join.JSON()}, err
+}
+
+func jsons(events []*event.Event) [][]byte {
+	out := make([][]byte, len(events))
+	for i, e := range events {
+		out[i] = e.JSON()
+	}
+	return out
+}
+
+func (nd wire) SendLeave(ctx context.Context, to matrix.ServerName, room matrix.RoomID, id matrix.EventID, pdu []byte) error {
+	other, err := nd.peer(to)
+	if err == nil {
+		_, err = other.SendMembership(ctx, nd.Name(), room, id, "leave", pdu)
+	}
+	return err
+}
+
+func (nd wire) SendKnock(ctx context.Context, to matrix.ServerName, room matrix.RoomID, id matrix.EventID, pdu []byte) ([]json.RawMessage, error) {
+	other, err := nd.peer(to)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := other.SendMembership(ctx, nd.Name(), room, id, "knock", pdu); err != nil {
+		return nil, err
+	}
+	return other.Told(ctx, room)
+}
+
+func (nd wire) Invite(ctx context.Context, to matrix.ServerName, room matrix.RoomID, id matrix.EventID, version matrix.RoomVersion,
+	pdu []byte, state []json.RawMessage) ([]byte, error) {
+	other, err := nd.peer(to)
+	if err != nil {
+		return nil, err
+	}
+	return other.ReceiveInvite(ctx, nd.Name(), room, id, version, pdu, state)
+}
+
+func (nd wire) Event(ctx context.Context, from matrix.ServerName, id matrix.EventID) ([]byte, error) {
+	other, err := nd.peer(from)
+	if err != nil {
+		return nil, err
+	}
+	e, err := other.EventFor(ctx, nd.Name(), id)
+	if err != nil {
+		return nil, err
+	}
+	return e.JSON(), nil
+}
+
+func (nd wire) StateIDs(ctx context.Context, from matrix.ServerName, room matrix.RoomID, at matrix.EventID) (state, auth []matrix.EventID, err error) {
+	other, err := nd.peer(from)
+	if err != nil {
+		return nil, nil, err
+	}
+	got, err := other.StateAt(ctx, nd.Name(), room, at)
+	for _, e := range got.State {
+		state = append(state, e.ID())
+	}
+	for _, e := range got.AuthChain {
+		auth = append(auth, e.ID())
+	}
+	return state, auth, err
+}
+
+func (nd wire) State(ctx context.Context, from matrix.ServerName, room matrix.RoomID, at matrix.EventID) (state, auth [][]byte, err error) {
+	other, err := nd.peer(from)
+	if err != nil {
+		return nil, nil, err
+	}
+	got, err := other.StateAt(ctx, nd.Name(), room, at)
+	return jsons(got.State), jsons(got.AuthChain), err
+}
+
+func (nd wire) EventAuth(ctx context.Context, from matrix.ServerName, room matrix.RoomID, id matrix.EventID) ([][]byte, error) {
+	other, err := nd.peer(from)
+	if err != nil {
+		return nil, err
+	}
+	got, err := other.Server.EventAuth(ctx, nd.Name(), room, id)
+	return jsons(got), err
+}
+
+func (nd wire) MissingEvents(ctx context.Context, from matrix.ServerName, room matrix.RoomID, earliest, latest []matrix.EventID,
+	limit int, minDepth int64) ([][]byte, error) {
+	other, err := nd.peer(from)
+	if err != nil {
+		return nil, err
+	}
+	got, err := other.MissingFor(ctx, nd.Name(), room, earliest, latest, limit, minDepth)
+	return jsons(got), err
+}
+
+func (nd wire) Backfill(ctx context.Context, from matrix.ServerName, room matrix.RoomID, before []matrix.EventID, limit int) ([][]byte, error) {
+	other, err := nd.peer(from)
+	if err != nil {
+		return nil, err
+	}
+	got, err := other.BackfillFor(ctx, nd.Name(), room, before, limit)
+	return jsons(got), err
+}
+
+func (wire) QueryDirectory(context.Context, matrix.ServerName, matrix.RoomAlias) (matrix.RoomID, []matrix.ServerName, error) {
+	return "", nil, matrix.NotFound("no alias")
+}
+
+func createRoom(t *testing.T, nd *node, creator matrix.UserID, version matrix.RoomVersion, preset string, invite ...matrix.UserID) matrix.RoomID {
+	t.Helper()
+	id, err := nd.CreateRoom(t.Context(), roomserver.CreateRequest{CreateRequest: policy.CreateRequest{
+		Creator: creator, Version: version, Preset: preset, Invite: invite}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func say(t *testing.T, nd *node, user matrix.UserID, room matrix.RoomID, body string) matrix.EventID {
+	t.Helper()
+	content, _ := json.Marshal(map[string]string{"msgtype": "m.text", "body": body})
+	id, err := nd.Send(t.Context(), roomserver.SendRequest{Sender: user, Room: room, Type: "m.room.message", Content: content})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}

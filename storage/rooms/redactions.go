@@ -1,0 +1,36 @@
+package rooms
+
+import (
+	"context"
+	"database/sql"
+
+	"beffroi/matrix"
+	"beffroi/storage"
+)
+
+var insertPending = storage.NewInsert("pending_redactions", []string{"room_nid", "target_id", "redaction_id"},
+	"ON CONFLICT DO NOTHING")
+
+// AddPendingRedaction notes a redaction of an event that has not come yet.
+func AddPendingRedaction(tx *storage.Tx, roomNID int64, target, redaction matrix.EventID) {
+	tx.Insert(insertPending, roomNID, string(target), string(redaction))
+}
+
+// PendingRedactions returns the redactions that wait for an event.
+func PendingRedactions(ctx context.Context, r *storage.Reader, roomNID int64, target matrix.EventID) (found []matrix.EventID, err error) {
+	const q = `SELECT redaction_id FROM pending_redactions WHERE room_nid = $1 AND target_id = $2 ORDER BY redaction_id`
+	err = r.Each(ctx, q, []any{roomNID, string(target)}, func(rows *sql.Rows) error {
+		var id matrix.EventID
+		err := rows.Scan(&id)
+		found = append(found, id)
+		return err
+	})
+	return found, err
+}
+
+// RemovePendingRedaction forgets a redaction whose event has come.
+func RemovePendingRedaction(ctx context.Context, tx *storage.Tx, roomNID int64, target, redaction matrix.EventID) error {
+	const q = `DELETE FROM pending_redactions WHERE room_nid = $1 AND target_id = $2 AND redaction_id = $3`
+	_, err := tx.Exec(ctx, q, roomNID, string(target), string(redaction))
+	return err
+}
