@@ -180,6 +180,8 @@ func (j *judgement) register(r *Request) bool {
 		return j.no(ReasonEmailMissing, nil)
 	case !j.readEmail(r):
 		return false
+	case j.email.org == nil: // where access rules are off
+		return j.no(ReasonEmailUnknown, nil)
 	case j.email.org != j.s.own:
 		return j.no(ReasonEmailElsewhere, &j.email)
 	case j.email.class == ClassExternal && !r.Invited:

@@ -3,6 +3,9 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"strings"
 	"testing"
 	"time"
@@ -193,7 +196,22 @@ func TestRegistrationModes(t *testing.T) {
 		}
 		checkDecision(t, "blocked", s.Decide(&Request{Action: ActionRegister, Email: "x@bad.example"}), "blocked_server")
 		checkDecision(t, "anybody", s.Decide(&Request{Action: ActionRegister, Email: "x@mail.example"}), "allow")
-		checkDecision(t, "no address", s.Decide(&Request{Action: ActionRegister, Email: "x"}), "email_invalid")
+		checkDecision(t, "not an address", s.Decide(&Request{Action: ActionRegister, Email: "x"}), "email_invalid")
+	}
+}
+
+func TestRegistrationByAddressWithoutAccessRules(t *testing.T) {
+	t.Parallel()
+	s := mustCompile(t, strings.Replace(testDocument, "rooms: {", "rooms: {access_rules: off, ", 1), "interieur.example")
+	checkDecision(t, "unknown", s.Decide(&Request{Action: ActionRegister, Email: "x@mail.example", Now: noon}), "email_unknown_domain")
+}
+
+func TestNamesTooLongForRulesAreDenied(t *testing.T) {
+	t.Parallel()
+	s := mustCompile(t, fullDocument, "interieur.example")
+	long := matrix.UserID("@" + strings.Repeat("a", 300) + ":interieur.example")
+	if d := s.Decide(&Request{Action: ActionJoin, Actor: long, Now: noon}); d.Reason != ReasonRuleFailed {
+		t.Errorf("%+v", d)
 	}
 }
 
@@ -330,6 +348,20 @@ func TestRefusalsAreTold(t *testing.T) {
 
 func TestEveryReasonIsSaid(t *testing.T) {
 	t.Parallel()
+	file, err := parser.ParseFile(token.NewFileSet(), "reasons.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 {
+			return true
+		}
+		if code, ok := spec.Values[0].(*ast.BasicLit); ok && reasonTexts[Reason(strings.Trim(code.Value, `"`))] == nil {
+			t.Errorf("%s has no text", spec.Names[0])
+		}
+		return true
+	})
 	for reason, text := range reasonTexts {
 		if text["fr"] == "" || text["en"] == "" || reason.rule() == "" {
 			t.Errorf("%s: %v", reason, text)

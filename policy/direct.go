@@ -13,8 +13,8 @@ const (
 	maxTokens = 8
 )
 
-// token is a third-party invite that may still be waiting.
-type token struct {
+// waitingInvite is a third-party invite that may still be waiting.
+type waitingInvite struct {
 	sender matrix.UserID
 	depth  int64
 	spent  bool
@@ -26,7 +26,12 @@ type token struct {
 // who were invited at the same moment the first to join has the seat. e is the
 // event that would take a seat.
 func seats(state RoomState, e *event.Event, subject matrix.UserID) int {
-	var waiting [maxTokens]token
+	if key, isState := e.StateKey(); isState {
+		if already := state.Event(e.Type(), key); already != nil && already.ID() == e.ID() {
+			return 0 // the state of a join is judged on itself: e has its seat
+		}
+	}
+	var waiting [maxTokens]waitingInvite
 	tokens := pendingTokens(state, e, waiting[:0])
 	taken, accepting := 0, false
 	if m := state.Event(typeMember, string(subject)); m != nil && e.Membership() == "join" {
@@ -59,7 +64,7 @@ func seats(state RoomState, e *event.Event, subject matrix.UserID) int {
 
 // pendingTokens returns the third-party invites that were not revoked, but the
 // one that e itself replaces or redeems.
-func pendingTokens(state RoomState, e *event.Event, out []token) []token {
+func pendingTokens(state RoomState, e *event.Event, out []waitingInvite) []waitingInvite {
 	own, _ := e.StateKey()
 	if e.Type() == typeMember {
 		b, _ := text(field(field(field(e.Content(), "third_party_invite"), "signed"), "token"))
@@ -67,7 +72,7 @@ func pendingTokens(state RoomState, e *event.Event, out []token) []token {
 	}
 	state.Each(typeThirdParty, func(t *event.Event) bool {
 		if key, _ := t.StateKey(); key != own && !isEmpty(t.Content()) {
-			out = append(out, token{sender: t.Sender(), depth: t.Depth()})
+			out = append(out, waitingInvite{sender: t.Sender(), depth: t.Depth()})
 		}
 		return len(out) < maxTokens
 	})

@@ -49,6 +49,26 @@ func TestDirectRoomsAndTokens(t *testing.T) {
 	}
 }
 
+// TestStateOfAJoinIsJudgedOnItself holds that every event of a room that was
+// made by the rules is admitted when a server first sees it as a whole.
+func TestStateOfAJoinIsJudgedOnItself(t *testing.T) {
+	t.Parallel()
+	s := mustCompile(t, testDocument, "interieur.example")
+	for _, rule := range []AccessRule{Restricted, Unrestricted, Direct} {
+		r := newRoom(t, rule, "private", false).set(typeThirdParty, "tok", alice, `{"display_name":"x"}`)
+		second := bob
+		if rule != Restricted {
+			second = partner
+		}
+		r.member(second, "join")
+		for _, e := range r.state {
+			if d := s.AdmitEvent(&EventRequest{Event: e, State: r, Create: r.create, Source: SourceFederation, Now: noon}); !d.Allow {
+				t.Errorf("%s: %s: %+v", rule, e.Type(), d)
+			}
+		}
+	}
+}
+
 // TestDirectRoomsNeverHoldThree plays random histories in which every event is
 // judged on the state before it: never do three people sit in a direct room.
 func TestDirectRoomsNeverHoldThree(t *testing.T) {

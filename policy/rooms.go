@@ -21,8 +21,9 @@ type RoomState interface {
 // EventRequest is an event that would enter a room.
 type EventRequest struct {
 	Event *event.Event
-	// State is the state before the event. It is nil for a create event, and
-	// where Facts stand for it.
+	// State is the state before the event. For an event of the state that a
+	// join brings, whose past is not known, it is that state, the event
+	// included. It is nil for a create event, and where Facts stand for it.
 	State RoomState
 	// Create is the create event of the room, nil for itself.
 	Create *event.Event
