@@ -26,9 +26,9 @@ type waitingInvite struct {
 // who were invited at the same moment the first to join has the seat. e is the
 // event that would take a seat.
 func seats(state RoomState, e *event.Event, subject matrix.UserID) int {
-	if key, isState := e.StateKey(); isState {
-		if already := state.Event(e.Type(), key); already != nil && already.ID() == e.ID() {
-			return 0 // the state of a join is judged on itself: e has its seat
+	if key, _ := e.StateKey(); e.Type() == typeThirdParty {
+		if already := state.Event(typeThirdParty, key); already != nil && already.ID() == e.ID() {
+			return 0 // the state of a join is judged on itself: e has its seat, or had it
 		}
 	}
 	var waiting [maxTokens]waitingInvite
