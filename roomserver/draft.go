@@ -45,11 +45,11 @@ type change struct {
 // also adds something to the commit, after the events.
 func (d *draft) also(fn func(ctx context.Context, tx *storage.Tx) error) { d.more = append(d.more, fn) }
 
-// place adds an accepted event that follows every tip of the room and is
-// judged on its current state: one of ours, or one of theirs without a fork.
+// place adds an event of ours, which follows every tip of the room and was
+// judged on its current state.
 func (d *draft) place(e *event.Event) {
 	rm := d.rm
-	p := &placement{Event: &rooms.Event{Event: e, Status: rooms.Accepted}, history: true}
+	p := &placement{Event: &rooms.Event{Event: e, Status: rooms.Accepted, Outgoing: true}, history: true}
 	if e.IsState() {
 		p.deltas = []change{d.set(e)}
 	}

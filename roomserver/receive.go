@@ -123,11 +123,12 @@ func (s *Server) tryReceive(ctx context.Context, e *event.Event, auth []*rooms.E
 
 // placeTheirs decides what becomes of an event and adds it to a draft.
 //
-// A strict caller is told why an event is not accepted, and nothing is stored.
+// A strict caller gives an event that this server sends on: it is told why the
+// event is not accepted, and nothing is stored.
 func (s *Server) placeTheirs(ctx context.Context, d *draft, e *event.Event, auth []*rooms.Event,
 	missing map[matrix.EventID]stateMap, strict bool) error {
 	rm := d.rm
-	p := &placement{Event: &rooms.Event{Event: e, Status: rooms.Accepted}, history: true}
+	p := &placement{Event: &rooms.Event{Event: e, Outgoing: strict}, history: true}
 	known, err := s.stored(ctx, e.ID())
 	switch {
 	case err != nil:

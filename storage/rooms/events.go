@@ -36,6 +36,7 @@ type Event struct {
 	Pos         storage.Position // see the table
 	Status      Status
 	SnapshotNID int64 // 0: none
+	Outgoing    bool  // this server sends it to others
 	RedactedBy  matrix.EventID
 	Reason      string
 }
@@ -111,7 +112,7 @@ func EventIn(ctx context.Context, r *storage.Reader, room matrix.RoomID, id matr
 }
 
 var insertEvent = storage.NewInsert("events", []string{"event_nid", "event_id", "room_nid", "pos", "status", "type",
-	"state_key", "sender", "depth", "origin_server_ts", "snapshot_nid", "redacted_by", "reason", "json"}, "")
+	"state_key", "sender", "depth", "origin_server_ts", "snapshot_nid", "outgoing", "redacted_by", "reason", "json"}, "")
 
 // InsertEvent stores an event. e.NID and e.Pos are set by the caller.
 func InsertEvent(tx *storage.Tx, e *Event) {
@@ -119,14 +120,15 @@ func InsertEvent(tx *storage.Tx, e *Event) {
 	stateKey.String, stateKey.Valid = e.StateKey()
 	tx.Insert(insertEvent, e.NID, string(e.ID()), e.RoomNID, int64(e.Pos), int(e.Status), e.Type(), stateKey,
 		string(e.Sender()), e.Depth(), e.OriginServerTS(), sql.NullInt64{Int64: e.SnapshotNID, Valid: e.SnapshotNID != 0},
-		sql.NullString{String: string(e.RedactedBy), Valid: e.RedactedBy != ""}, e.Reason, string(e.JSON()))
+		flag(e.Outgoing), sql.NullString{String: string(e.RedactedBy), Valid: e.RedactedBy != ""}, e.Reason, string(e.JSON()))
 }
 
 // PlaceEvent gives an outlier its place in the room.
 func PlaceEvent(ctx context.Context, tx *storage.Tx, e *Event) error {
-	const q = `UPDATE events SET pos = $1, status = $2, snapshot_nid = $3, reason = $4 WHERE event_nid = $5 AND status = 4`
+	const q = `UPDATE events SET pos = $1, status = $2, snapshot_nid = $3, outgoing = $4, reason = $5
+		WHERE event_nid = $6 AND status = 4`
 	n, err := tx.Exec(ctx, q, int64(e.Pos), int(e.Status),
-		sql.NullInt64{Int64: e.SnapshotNID, Valid: e.SnapshotNID != 0}, e.Reason, e.NID)
+		sql.NullInt64{Int64: e.SnapshotNID, Valid: e.SnapshotNID != 0}, flag(e.Outgoing), e.Reason, e.NID)
 	if err == nil && n == 0 {
 		return storage.ErrConflict
 	}

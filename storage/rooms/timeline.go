@@ -43,7 +43,7 @@ func ChangedRooms(ctx context.Context, r *storage.Reader, from, to storage.Posit
 	return found, err
 }
 
-// Outgoing is an event of a local sender and the servers that must have it.
+// Outgoing is an event that this server sends and the servers that must have it.
 type Outgoing struct {
 	Pos          storage.Position
 	RoomID       matrix.RoomID
@@ -51,9 +51,9 @@ type Outgoing struct {
 	Destinations []matrix.ServerName // never this server
 }
 
-// OutgoingEvents returns what users of this server said after a position, at
-// most limit events, and how far the log was read for it: beyond the last
-// event returned there may be positions that are nobody's concern.
+// OutgoingEvents returns what this server has to send of what happened after a
+// position, at most limit events, and how far the log was read for it: beyond
+// the last event returned there may be positions that are nobody's concern.
 //
 // An event goes to the servers with a joined member; one that ends or offers a
 // membership also to the server of the member, which is no longer, or not yet,
@@ -64,7 +64,7 @@ func OutgoingEvents(ctx context.Context, r *storage.Reader, self matrix.ServerNa
 		return nil, 0, err
 	}
 	const q = `SELECT ` + eventColumns + ` FROM events e
-		WHERE e.status = 1 AND e.pos > $1 AND e.pos > 0 ORDER BY e.pos LIMIT $2`
+		WHERE e.outgoing = 1 AND e.pos > $1 ORDER BY e.pos LIMIT $2`
 	var events []*Event
 	if err := r.Each(ctx, q, []any{int64(after), limit}, func(rows *sql.Rows) error {
 		e, err := scanEvent(rows.Scan)
@@ -78,9 +78,6 @@ func OutgoingEvents(ctx context.Context, r *storage.Reader, self matrix.ServerNa
 	}
 	servers := make(map[int64][]matrix.ServerName)
 	for _, e := range events {
-		if e.Sender().Server() != self {
-			continue
-		}
 		joined, known := servers[e.RoomNID]
 		if !known {
 			if joined, err = Servers(ctx, r, e.RoomNID); err != nil {
@@ -100,7 +97,8 @@ func destinations(e *Event, joined []matrix.ServerName, self matrix.ServerName) 
 	}
 	slices.Sort(to)
 	to = slices.Compact(to)
-	return slices.DeleteFunc(to, func(name matrix.ServerName) bool { return name == self || name == "" })
+	sender := e.Sender().Server() // has it already
+	return slices.DeleteFunc(to, func(name matrix.ServerName) bool { return name == self || name == sender || name == "" })
 }
 
 var insertEdge = storage.NewInsert("backward_edges", []string{"room_nid", "event_id"}, "ON CONFLICT DO NOTHING")

@@ -22,7 +22,8 @@ CREATE INDEX rooms_published ON rooms (joined DESC, room_id) WHERE published = 1
 -- the position in the log at which it was received, below 0 for one that was
 -- backfilled, 0 for an outlier. json is the PDU without unsigned.
 -- snapshot_nid is the state before it where that is not the state of the room
--- at pos.
+-- at pos. outgoing is 1 where this server sends it to others: it is of a local
+-- user, or was let in for another server.
 CREATE TABLE events (
 	event_nid        BIGINT   NOT NULL PRIMARY KEY,
 	event_id         TEXT     NOT NULL UNIQUE,
@@ -35,12 +36,14 @@ CREATE TABLE events (
 	depth            BIGINT   NOT NULL,
 	origin_server_ts BIGINT   NOT NULL,
 	snapshot_nid     BIGINT,
+	outgoing         SMALLINT NOT NULL,
 	redacted_by      TEXT,
 	reason           TEXT     NOT NULL, -- why it was soft-failed or rejected
 	json             TEXT     NOT NULL
 );
 CREATE INDEX events_timeline ON events (room_nid, pos) WHERE status = 1;
 CREATE INDEX events_log ON events (pos) WHERE status = 1 AND pos > 0;
+CREATE INDEX events_outgoing ON events (pos) WHERE outgoing = 1;
 
 -- The state of a room now.
 CREATE TABLE current_state (
