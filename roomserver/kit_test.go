@@ -45,7 +45,7 @@ func (n *network) start(t *testing.T, engine string, name matrix.ServerName) *no
 	return n.startWith(t, db, name, gate)
 }
 
-func (n *network) startWith(t *testing.T, db *storage.DB, name matrix.ServerName, gate roomserver.Gate) *node {
+func (n *network) startWith(t testing.TB, db *storage.DB, name matrix.ServerName, gate roomserver.Gate) *node {
 	t.Helper()
 	key, err := signing.NewKey(name, "a1")
 	if err != nil {
