@@ -23,7 +23,7 @@ const (
 // fresh and returns what was added. A key that is known better stays.
 func (r *Ring) askNotaries(ctx context.Context, server matrix.ServerName, id matrix.KeyID, fresh *known) (added []peers.Key) {
 	for _, notary := range r.notaries {
-		if notary.Normalise() == server {
+		if notary == server {
 			continue
 		}
 		a, err := r.fromNotary(ctx, notary, server, id)

@@ -87,8 +87,11 @@ type known struct {
 // New returns a ring.
 func New(o Options) *Ring {
 	r := &Ring{
-		own: o.Own, db: o.DB, client: o.Client, notaries: o.Notaries, pinned: o.Pinned, now: o.Now,
+		own: o.Own, db: o.DB, client: o.Client, pinned: o.Pinned, now: o.Now,
 		servers: make(map[matrix.ServerName]*known),
+	}
+	for _, notary := range o.Notaries {
+		r.notaries = append(r.notaries, notary.Normalise())
 	}
 	if r.now == nil {
 		r.now = time.Now
