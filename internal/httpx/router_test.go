@@ -163,7 +163,9 @@ func TestBrokenAnswerEndsTheConnection(t *testing.T) {
 			if err := srv.Shutdown(t.Context()); err != nil {
 				t.Error(err)
 			}
-			<-done
+			if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+				t.Error(err)
+			}
 			if strings.Count(log.String(), "\n") != 1 {
 				t.Errorf("logged %q, want one line", log.String())
 			}
