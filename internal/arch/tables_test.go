@@ -51,8 +51,8 @@ var mayImport = map[string][]string{
 
 	// Owners: the only writers. None imports another.
 	"roomserver": join(language, "bus", "policy", "storage", "storage/rooms"),
-	"account":    join(language, "bus", "policy", "storage", "storage/keys", "storage/users"), // a device goes with its keys
-	"e2ee":       join(language, "bus", "policy", "storage", "storage/keys"),
+	"account":    join(language, "bus", "policy", "storage", "storage/keys", "storage/users"),                  // a device goes with its keys
+	"e2ee":       join(language, "bus", "policy", "storage", "storage/keys", "storage/rooms", "storage/users"), // reads who shares a room
 	"media":      join(language, "bus", "policy", "storage", "storage/files"),
 
 	// Followers: they read the log from a cursor of their own.
@@ -89,10 +89,11 @@ var gates = []struct {
 	{"asks the engine (Engine.AdmitEvent)", calls("AdmitEvent"), []string{"policystore/gate.go", "roomserver/admit.go"}},
 	{"describes an event to policy (policy.EventRequest)", literals("policy", "EventRequest"), []string{"roomserver/admit.go"}},
 	{"describes a request to policy (policy.Request)", literals("policy", "Request"), []string{
-		"account/admin.go", "account/email.go", "account/login.go", "account/register.go", // each is an action of its own
+		"account/gate.go",
 		"clientapi/gate.go", "federation/gate.go", // the gates of the edges
 		"federation/client/do.go", "federation/sendqueue/queue.go", // before a name is resolved, before anything is queued
-		"roomserver/create.go", // the alias that a new room is to have
+		"policystore/rooms.go",                        // a new room that was refused
+		"roomserver/create.go", "roomserver/reach.go", // the alias of a new room, whom one may see
 		"syncapi/gate.go",
 		"cmd/beffroi/explain.go",
 	}},
