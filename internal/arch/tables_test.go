@@ -74,8 +74,9 @@ var mayImport = map[string][]string{
 	"cmd/matrixload":   join(language, "internal/obs"),
 
 	// Tools.
-	"internal/arch":    nil,
-	"internal/gendocs": {"config"},
+	"internal/mailsink": nil,
+	"internal/arch":     nil,
+	"internal/gendocs":  {"config"},
 }
 
 // gates says which code consults policy, and the files that may. What is not
