@@ -82,7 +82,7 @@ func DeleteDevices(ctx context.Context, tx *storage.Tx, user matrix.UserID, devi
 }
 
 // DeleteKeys removes the one-time and fallback keys of devices, and the
-// signatures on their identity keys. It is for identity keys that were
+// signatures on and by their identity keys. It is for identity keys that were
 // replaced, too.
 func DeleteKeys(ctx context.Context, tx *storage.Tx, user matrix.UserID, devices []matrix.DeviceID) error {
 	slots := slotsOf(user, devices...)
@@ -95,8 +95,16 @@ func DeleteKeys(ctx context.Context, tx *storage.Tx, user matrix.UserID, devices
 			return fmt.Errorf("delete keys: %w", err)
 		}
 	}
-	const q = `DELETE FROM key_signatures WHERE target_user = $1 AND target_key IN ($LIST)`
-	if _, err := storage.ExecIn(ctx, tx, q, []any{string(user)}, devices); err != nil {
+	const on = `DELETE FROM key_signatures WHERE target_user = $1 AND target_key IN ($LIST)`
+	if _, err := storage.ExecIn(ctx, tx, on, []any{string(user)}, devices); err != nil {
+		return fmt.Errorf("delete signatures: %w", err)
+	}
+	signers := make([]string, len(devices))
+	for i, device := range devices {
+		signers[i] = "ed25519:" + string(device)
+	}
+	const by = `DELETE FROM key_signatures WHERE target_user = $1 AND signer = $2 AND signer_key IN ($LIST)`
+	if _, err := storage.ExecIn(ctx, tx, by, []any{string(user), string(user)}, signers); err != nil {
 		return fmt.Errorf("delete signatures: %w", err)
 	}
 	return nil
