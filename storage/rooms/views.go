@@ -34,10 +34,12 @@ func StateEventsBefore(ctx context.Context, r *storage.Reader, roomNID int64, po
 	if err != nil {
 		return nil, err
 	}
-	return eventsOf(ctx, r, state)
+	return EventsOf(ctx, r, state)
 }
 
-func eventsOf(ctx context.Context, r *storage.Reader, state State) ([]*Event, error) {
+// EventsOf returns the events of a state, in the order in which they were
+// stored.
+func EventsOf(ctx context.Context, r *storage.Reader, state State) ([]*Event, error) {
 	nids := make([]int64, 0, len(state))
 	for _, nid := range state {
 		nids = append(nids, nid)
@@ -92,7 +94,7 @@ func StateOfTypeBefore(ctx context.Context, r *storage.Reader, roomNID int64, ty
 	}); err != nil {
 		return nil, err
 	}
-	return eventsOf(ctx, r, state)
+	return EventsOf(ctx, r, state)
 }
 
 // StateEventBefore returns the event of one key of the state of a room just
