@@ -52,7 +52,8 @@ func TestRoomLogHasWhatOurUsersSaid(t *testing.T) {
 			}
 			for _, e := range events {
 				pos := tx.Next()
-				rooms.InsertEvent(tx, &rooms.Event{Event: e, NID: int64(pos), RoomNID: room, Pos: pos, Status: rooms.Accepted})
+				rooms.InsertEvent(tx, &rooms.Event{Event: e, NID: int64(pos), RoomNID: room, Pos: pos, Status: rooms.Accepted,
+					Outgoing: e.Sender().Server() == "self.example"})
 				nids = append(nids, int64(pos))
 			}
 			tx.Next() // something that is no event

@@ -17,7 +17,7 @@ const (
 	MaxEDUBytes = 64 << 10
 	// MaxWaitingEDUs is about how many of them wait for a server that is away.
 	// The oldest beyond it are dropped.
-	MaxWaitingEDUs = 100000
+	MaxWaitingEDUs = 20000
 )
 
 // EDU is a message between servers that is no event.
