@@ -26,6 +26,9 @@ const (
 	discoverPort = "0"
 	// maxTargets is how many targets of an SRV record are tried.
 	maxTargets = 8
+	// connectTimeout bounds all that together: the transport lets a dial go on
+	// when the request that wanted it has ended.
+	connectTimeout = 30 * time.Second
 	// handshakeTimeout bounds the TLS handshake, and the answer of a proxy.
 	handshakeTimeout = 10 * time.Second
 )
@@ -81,6 +84,8 @@ func refusePlain(context.Context, string, string) (net.Conn, error) {
 //
 // https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names
 func (d *dialer) dialTLS(ctx context.Context, _, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err

@@ -219,3 +219,12 @@ func (q *Queue) destination(name matrix.ServerName) *destination {
 	}
 	return d
 }
+
+// Outbox queues messages in the transactions of owners that must not know this
+// package.
+type Outbox struct{}
+
+// QueueEDU is [peers.AddEDU] for one server.
+func (Outbox) QueueEDU(ctx context.Context, tx *storage.Tx, destination matrix.ServerName, typ string, content json.RawMessage, key string) error {
+	return peers.AddEDU(ctx, tx, []matrix.ServerName{destination}, peers.EDU{Type: typ, Content: content}, key)
+}
