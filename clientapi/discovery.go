@@ -1,0 +1,92 @@
+package clientapi
+
+import (
+	"context"
+	"net/http"
+
+	"beffroi/internal/httpx"
+	"beffroi/matrix"
+)
+
+// specVersions are the versions of the specification that this server speaks.
+// Clients look for single ones: each stands here, not only the newest.
+var specVersions = []string{
+	"r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1",
+	"v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12", "v1.13",
+}
+
+// unstableFeatures are what this server has beyond those versions, or had
+// before them.
+var unstableFeatures = map[string]bool{
+	"org.matrix.msc2285.stable": true, // private receipts
+}
+
+type versionsResponse struct {
+	Versions         []string        `json:"versions"`
+	UnstableFeatures map[string]bool `json:"unstable_features"`
+}
+
+// versions answers whoever asks, and whatever token they show: a client whose
+// session has ended has to find that out by another call.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions
+func (s *Server) versions(context.Context, *caller, *http.Request, httpx.None) (versionsResponse, error) {
+	return versionsResponse{specVersions, unstableFeatures}, nil
+}
+
+// https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixclient
+func (s *Server) wellKnownClient(context.Context, *caller, *http.Request, httpx.None) (map[string]any, error) {
+	if s.PublicURL == "" {
+		return nil, matrix.NotFound("This server does not say where clients find it")
+	}
+	return map[string]any{"m.homeserver": map[string]string{"base_url": s.PublicURL}}, nil
+}
+
+// https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
+func (s *Server) wellKnownServer(context.Context, *caller, *http.Request, httpx.None) (map[string]string, error) {
+	if s.FederationAddress == "" {
+		return nil, matrix.NotFound("This server does not say where other servers find it")
+	}
+	return map[string]string{"m.server": s.FederationAddress}, nil
+}
+
+type enabled struct {
+	Enabled bool `json:"enabled"`
+}
+
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities
+func (s *Server) capabilities(context.Context, *caller, *http.Request, httpx.None) (map[string]any, error) {
+	available := make(map[matrix.RoomVersion]string)
+	for _, version := range matrix.RoomVersions() {
+		available[version] = "stable"
+	}
+	return map[string]any{"capabilities": map[string]any{
+		"m.room_versions":   map[string]any{"default": s.DefaultVersion, "available": available},
+		"m.change_password": enabled{true},
+		"m.set_displayname": enabled{true},
+		"m.set_avatar_url":  enabled{true},
+		"m.profile_fields":  enabled{true},
+		"m.3pid_changes":    enabled{false},
+		"m.get_login_token": enabled{false},
+	}}, nil
+}
+
+// turnServer answers that there is none: calls go through a media server of
+// their own.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3voipturnserver
+func (s *Server) turnServer(context.Context, *caller, *http.Request, httpx.None) (httpx.None, error) {
+	return httpx.None{}, nil
+}
+
+// thirdPartyProtocols answers that no other network is bridged.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3thirdpartyprotocols
+func (s *Server) thirdPartyProtocols(context.Context, *caller, *http.Request, httpx.None) (httpx.None, error) {
+	return httpx.None{}, nil
+}
+
+// passwordPolicy says what a password must be, as Tchap's clients ask it.
+func (s *Server) passwordPolicy(context.Context, *caller, *http.Request, httpx.None) (map[string]int, error) {
+	return map[string]int{"m.minimum_length": s.Accounts.MinPasswordLength}, nil
+}

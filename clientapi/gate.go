@@ -1,0 +1,56 @@
+package clientapi
+
+import (
+	"net/http"
+	"slices"
+
+	"beffroi/matrix"
+	"beffroi/policy"
+)
+
+// askedLater are the actions that their owner asks the policy about, because
+// only it knows whom they concern.
+var askedLater = map[policy.Action]bool{
+	policy.ActionRegister: true, // with the address that was proven
+	policy.ActionLogin:    true, // once the password was right
+}
+
+// ask is the one place where this API asks the policy: with what the request
+// itself says, before the handler. What depends on the room is asked again by
+// the room server, event by event.
+func (s *Server) ask(r *http.Request, action policy.Action, who *caller) error {
+	if action == policy.ActionNone || askedLater[action] {
+		return nil
+	}
+	req := policy.Request{Action: action, Actor: who.User, Source: policy.SourceClient, Now: s.Now()}
+	if action == policy.ActionReadProfile {
+		user, err := userID(r)
+		if err != nil {
+			return err
+		}
+		req.Subject = user
+		if req.SharesRoom, err = s.sharesRoom(r, who.User, user); err != nil {
+			return err
+		}
+	}
+	return s.Gate.Check(r.Context(), &req)
+}
+
+// askEmail asks whether an address may be invited.
+func (s *Server) askEmail(r *http.Request, who *caller, address string) error {
+	return s.Gate.Check(r.Context(), &policy.Request{
+		Action: policy.ActionInvite3PID, Actor: who.User, Email: address, Source: policy.SourceClient, Now: s.Now()})
+}
+
+// sharesRoom reports whether two users are in one room.
+func (s *Server) sharesRoom(r *http.Request, a, b matrix.UserID) (bool, error) {
+	if a == "" || a == b {
+		return a == b, nil
+	}
+	mine, err := s.Rooms.JoinedRooms(r.Context(), a)
+	if err != nil || len(mine) == 0 {
+		return false, err
+	}
+	theirs, err := s.Rooms.JoinedRooms(r.Context(), b)
+	return slices.ContainsFunc(theirs, func(id matrix.RoomID) bool { return slices.Contains(mine, id) }), err
+}

@@ -1,0 +1,160 @@
+package clientapi
+
+import (
+	"net/http"
+	"slices"
+
+	"beffroi/account"
+	"beffroi/policy"
+)
+
+const (
+	get    = http.MethodGet
+	put    = http.MethodPut
+	post   = http.MethodPost
+	remove = http.MethodDelete
+)
+
+// table is every route: method, path, who may call, the action of the policy
+// (or why there is none), and what it does.
+func (s *Server) table() []route {
+	return slices.Concat(s.aboutServer(), s.aboutAccounts(), s.aboutUsers(), s.aboutRooms(), s.aboutHistory(), s.aboutKeys())
+}
+
+// unstable are the names of paths from before they were in the specification.
+var unstable = map[string][]string{
+	v3 + "/rooms/{roomID}/aliases": {"/_matrix/client/unstable/org.matrix.msc2432/rooms/{roomID}/aliases"},
+}
+
+func (s *Server) aboutServer() []route {
+	return []route{
+		{get, "/_matrix/client/versions", anyone, freePublic, do(s.versions)},
+		{get, "/.well-known/matrix/client", anyone, freePublic, do(s.wellKnownClient)},
+		{get, "/.well-known/matrix/server", anyone, freePublic, do(s.wellKnownServer)},
+		{get, v3 + "/capabilities", session, freePublic, do(s.capabilities)},
+		{get, v3 + "/voip/turnServer", session, freePublic, do(s.turnServer)},
+		{get, v3 + "/thirdparty/protocols", session, freePublic, do(s.thirdPartyProtocols)},
+		{get, v3 + "/password_policy", anyone, freePublic, do(s.passwordPolicy)},
+	}
+}
+
+func (s *Server) aboutAccounts() []route {
+	return []route{
+		{get, v3 + "/login", anyone, freePublic, do(s.loginFlows)},
+		{post, v3 + "/login", anyone, asks(policy.ActionLogin), do(s.login)},
+		{post, v3 + "/logout", leaving, freeOwn, do(s.logout)},
+		{post, v3 + "/logout/all", leaving, freeOwn, do(s.logoutAll)},
+		{post, v3 + "/register", anyone, asks(policy.ActionRegister), do(s.register)},
+		{get, v3 + "/register/available", anyone, asks(policy.ActionRegister), do(s.registerAvailable)},
+		{post, v3 + "/register/email/requestToken", anyone, asks(policy.ActionRegister), do(s.registerEmail)},
+		{post, v3 + "/register/msisdn/requestToken", anyone, asks(policy.ActionRegister), do(s.noPhone)},
+		{get, "/_synapse/admin/v1/register", anyone, asks(policy.ActionRegister), do(s.registrationNonce)},
+		{post, "/_synapse/admin/v1/register", anyone, asks(policy.ActionRegister), do(s.registerBySecret)},
+		{post, submitTokenPath, anyone, asks(policy.ActionRegister), do(s.submitToken)},
+		{get, account.EmailLinkPath, anyone, asks(policy.ActionRegister), do(s.mailLinkAsk)},
+		{post, account.EmailLinkPath, anyone, asks(policy.ActionRegister), do(s.mailLinkDone)},
+
+		{get, v3 + "/account/whoami", session, freeOwn, do(s.whoami)},
+		{get, v3 + "/account/3pid", session, freeOwn, do(s.threepids)},
+		{post, v3 + "/account/password", maybe, asks(policy.ActionLogin), do(s.changePassword)},
+		{post, v3 + "/account/password/email/requestToken", anyone, asks(policy.ActionLogin), do(s.passwordEmail)},
+		{post, v3 + "/account/password/msisdn/requestToken", anyone, asks(policy.ActionLogin), do(s.noPhone)},
+
+		{get, v3 + "/devices", session, freeOwn, do(s.devices)},
+		{get, v3 + "/devices/{deviceID}", session, freeOwn, do(s.device)},
+		{put, v3 + "/devices/{deviceID}", session, freeOwn, do(s.renameDevice)},
+		{remove, v3 + "/devices/{deviceID}", session, freeOwn, do(s.deleteDevice)},
+		{post, v3 + "/delete_devices", session, freeOwn, do(s.deleteDevices)},
+	}
+}
+
+func (s *Server) aboutUsers() []route {
+	return []route{
+		{get, v3 + "/profile/{userID}", inside, asks(policy.ActionReadProfile), do(s.profile)},
+		{get, v3 + "/profile/{userID}/{field}", inside, asks(policy.ActionReadProfile), do(s.profileField)},
+		{put, v3 + "/profile/{userID}/{field}", self, freeOwn, do(s.setProfileField)},
+		{remove, v3 + "/profile/{userID}/{field}", self, freeOwn, do(s.deleteProfileField)},
+
+		{post, v3 + "/user/{userID}/filter", self, freeOwn, do(s.addFilter)},
+		{get, v3 + "/user/{userID}/filter/{filterID}", self, freeOwn, do(s.filter)},
+		{get, v3 + "/user/{userID}/account_data/{type}", self, freeOwn, do(s.accountData)},
+		{put, v3 + "/user/{userID}/account_data/{type}", self, freeOwn, do(s.setAccountData)},
+		{get, v3 + "/user/{userID}/rooms/{roomID}/account_data/{type}", self, freeOwn, do(s.roomAccountData)},
+		{put, v3 + "/user/{userID}/rooms/{roomID}/account_data/{type}", self, freeOwn, do(s.setRoomAccountData)},
+		{get, v3 + "/user/{userID}/rooms/{roomID}/tags", self, freeOwn, do(s.tags)},
+		{put, v3 + "/user/{userID}/rooms/{roomID}/tags/{tag}", self, freeOwn, do(s.setTag)},
+		{remove, v3 + "/user/{userID}/rooms/{roomID}/tags/{tag}", self, freeOwn, do(s.deleteTag)},
+
+		{get, v3 + "/pushrules", session, freeOwn, do(s.pushRules)},
+		{get, v3 + "/pushrules/{$}", session, freeOwn, do(s.pushRules)},
+		{get, v3 + "/pushrules/global", session, freeOwn, do(s.pushRulesGlobal)},
+		{get, v3 + "/pushrules/global/{$}", session, freeOwn, do(s.pushRulesGlobal)},
+		{get, v3 + "/pushrules/global/{kind}/{ruleID}", session, freeOwn, do(s.pushRule)},
+		{put, v3 + "/pushrules/global/{kind}/{ruleID}", session, freeOwn, do(s.putPushRule)},
+		{remove, v3 + "/pushrules/global/{kind}/{ruleID}", session, freeOwn, do(s.deletePushRule)},
+		{get, v3 + "/pushrules/global/{kind}/{ruleID}/enabled", session, freeOwn, do(s.pushRuleEnabled)},
+		{put, v3 + "/pushrules/global/{kind}/{ruleID}/enabled", session, freeOwn, do(s.setPushRuleEnabled)},
+		{get, v3 + "/pushrules/global/{kind}/{ruleID}/actions", session, freeOwn, do(s.pushRuleActions)},
+		{put, v3 + "/pushrules/global/{kind}/{ruleID}/actions", session, freeOwn, do(s.setPushRuleActions)},
+	}
+}
+
+func (s *Server) aboutRooms() []route {
+	return []route{
+		{post, v3 + "/createRoom", session, asks(policy.ActionCreateRoom), do(s.createRoom)},
+		{post, v3 + "/join/{room}", session, asks(policy.ActionJoin), do(s.join)},
+		{post, v3 + "/rooms/{roomID}/join", session, asks(policy.ActionJoin), do(s.joinRoom)},
+		{post, v3 + "/knock/{room}", session, asks(policy.ActionKnock), do(s.knock)},
+		{post, v3 + "/rooms/{roomID}/invite", session, asks(policy.ActionInvite), do(s.invite)},
+		{post, v3 + "/rooms/{roomID}/leave", session, asks(policy.ActionLeave), do(s.leave)},
+		{post, v3 + "/rooms/{roomID}/forget", session, freeOwn, do(s.forget)},
+		{post, v3 + "/rooms/{roomID}/kick", session, asks(policy.ActionKickBan), do(s.kick)},
+		{post, v3 + "/rooms/{roomID}/ban", session, asks(policy.ActionKickBan), do(s.ban)},
+		{post, v3 + "/rooms/{roomID}/unban", session, asks(policy.ActionKickBan), do(s.unban)},
+
+		{put, v3 + "/rooms/{roomID}/send/{type}/{txnID}", session, asks(policy.ActionSendMessage), do(s.send)},
+		{put, v3 + "/rooms/{roomID}/redact/{eventID}/{txnID}", session, asks(policy.ActionSendMessage), do(s.redact)},
+		{put, v3 + "/rooms/{roomID}/state/{type}", session, asks(policy.ActionSendState), do(s.sendState)},
+		{put, v3 + "/rooms/{roomID}/state/{type}/{$}", session, asks(policy.ActionSendState), do(s.sendState)},
+		{put, v3 + "/rooms/{roomID}/state/{type}/{stateKey}", session, asks(policy.ActionSendState), do(s.sendState)},
+		{put, v3 + "/rooms/{roomID}/typing/{userID}", self, asks(policy.ActionEDU), do(s.typing)},
+		{post, v3 + "/rooms/{roomID}/receipt/{receiptType}/{eventID}", session, asks(policy.ActionEDU), do(s.receipt)},
+		{post, v3 + "/rooms/{roomID}/read_markers", session, asks(policy.ActionEDU), do(s.readMarkers)},
+
+		{get, v3 + "/directory/room/{roomAlias}", anyone, freeName, do(s.resolveAlias)},
+		{put, v3 + "/directory/room/{roomAlias}", session, asks(policy.ActionAlias), do(s.addAlias)},
+		{remove, v3 + "/directory/room/{roomAlias}", session, asks(policy.ActionAlias), do(s.removeAlias)},
+		{get, v3 + "/rooms/{roomID}/aliases", session, freeRead, do(s.aliases)},
+		{get, v3 + "/directory/list/room/{roomID}", inside, asks(policy.ActionListPublicRooms), do(s.published)},
+		{put, v3 + "/directory/list/room/{roomID}", session, asks(policy.ActionPublishRoom), do(s.publish)},
+		{get, v3 + "/publicRooms", inside, asks(policy.ActionListPublicRooms), do(s.publicRooms)},
+		{post, v3 + "/publicRooms", session, asks(policy.ActionListPublicRooms), do(s.searchPublicRooms)},
+	}
+}
+
+func (s *Server) aboutHistory() []route {
+	return []route{
+		{get, v3 + "/joined_rooms", session, freeOwn, do(s.joinedRooms)},
+		{get, v3 + "/rooms/{roomID}/messages", session, freeRead, do(s.messages)},
+		{get, v3 + "/rooms/{roomID}/event/{eventID}", session, freeRead, do(s.event)},
+		{get, v3 + "/rooms/{roomID}/context/{eventID}", session, freeRead, do(s.eventContext)},
+		{get, v3 + "/rooms/{roomID}/state", session, freeRead, do(s.state)},
+		{get, v3 + "/rooms/{roomID}/state/{type}", session, freeRead, do(s.stateEvent)},
+		{get, v3 + "/rooms/{roomID}/state/{type}/{$}", session, freeRead, do(s.stateEvent)},
+		{get, v3 + "/rooms/{roomID}/state/{type}/{stateKey}", session, freeRead, do(s.stateEvent)},
+		{get, v3 + "/rooms/{roomID}/members", session, freeRead, do(s.members)},
+		{get, v3 + "/rooms/{roomID}/joined_members", session, freeRead, do(s.joinedMembers)},
+	}
+}
+
+func (s *Server) aboutKeys() []route {
+	return []route{
+		{post, v3 + "/keys/upload", session, asks(policy.ActionDeviceKeys), do(s.uploadKeys)},
+		{post, v3 + "/keys/upload/{deviceID}", session, asks(policy.ActionDeviceKeys), do(s.uploadKeys)},
+		{post, v3 + "/keys/query", session, asks(policy.ActionDeviceKeys), do(s.queryKeys)},
+		{post, v3 + "/keys/claim", session, asks(policy.ActionDeviceKeys), do(s.claimKeys)},
+		{post, v3 + "/keys/device_signing/upload", session, asks(policy.ActionDeviceKeys), do(s.uploadSigningKeys)},
+		{post, v3 + "/keys/signatures/upload", session, asks(policy.ActionDeviceKeys), do(s.uploadSignatures)},
+		{put, v3 + "/sendToDevice/{type}/{txnID}", session, asks(policy.ActionSendToDevice), do(s.sendToDevice)},
+	}
+}
