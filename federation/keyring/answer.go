@@ -18,7 +18,7 @@ const (
 	// maxValidity is for how long a published key is believed: afterwards its
 	// owner must have had the chance to take it back.
 	//
-	// https://spec.matrix.org/v1.19/server-server-api/#getmatrixkeyv2server
+	// https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server
 	maxValidity = 7 * 24 * time.Hour
 	// ownValidity is for how long our own answer may be kept.
 	ownValidity = 24 * time.Hour

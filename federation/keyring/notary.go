@@ -90,7 +90,7 @@ func (r *Ring) signedBy(ctx context.Context, raw []byte, notary matrix.ServerNam
 // OwnAnswer is the body of /_matrix/key/v2/server: the keys of this server,
 // signed, and valid for hours.
 //
-// https://spec.matrix.org/v1.19/server-server-api/#getmatrixkeyv2server
+// https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server
 func (r *Ring) OwnAnswer() (json.RawMessage, error) {
 	own, err := r.ownKeys()
 	return own.JSON, err
@@ -117,7 +117,7 @@ type Wanted map[matrix.ServerName]map[matrix.KeyID]int64
 
 // ParseQuery reads the body of POST /_matrix/key/v2/query.
 //
-// https://spec.matrix.org/v1.19/server-server-api/#postmatrixkeyv2query
+// https://spec.matrix.org/v1.19/server-server-api/#post_matrixkeyv2query
 func ParseQuery(body []byte) (Wanted, error) {
 	var in struct {
 		ServerKeys map[string]map[string]struct {
