@@ -76,6 +76,8 @@ func (s *Server) RequestEmail(ctx context.Context, req EmailRequest) (sid string
 		SID: sidOf(req, address), SecretHash: hash(req.Secret), Purpose: string(req.Purpose), User: req.User,
 		Address: address, Attempt: req.Attempt, NextLink: req.NextLink, Sent: now, Expires: now + mailLifetime.Milliseconds(),
 	}
+	// Nobody shall make us write to all the world about accounts that are not.
+	stranger := req.Purpose == ForPassword && s.mayRegister(ctx, address, policy.SourceClient) != nil
 	code, link, mailID := randomCode(), randomID(), randomID()
 	letter, fresh := letter{}, false
 	err = s.append(ctx, "", func(ctx context.Context, tx *storage.Tx) error {
@@ -104,7 +106,7 @@ func (s *Server) RequestEmail(ctx context.Context, req EmailRequest) (sid string
 		}
 		return users.PutMailSession(ctx, tx, put)
 	})
-	if err != nil || !fresh {
+	if err != nil || !fresh || stranger && !letter.useful {
 		return session.SID, err
 	}
 	letter.To, letter.Code, letter.Server = req.Address, code, string(s.ServerName)

@@ -50,7 +50,7 @@ type Mailer struct {
 // NewMailer checks the options. It connects to nobody.
 func NewMailer(o MailOptions) (*Mailer, error) {
 	m := &Mailer{options: o, slots: make(chan struct{}, maxMailing)}
-	if _, err := m.client(); err != nil {
+	if _, err := m.client(mailTimeout); err != nil {
 		return nil, fmt.Errorf("mail: %w", err)
 	}
 	if err := gomail.NewMsg().From(o.From); err != nil {
@@ -59,10 +59,10 @@ func NewMailer(o MailOptions) (*Mailer, error) {
 	return m, nil
 }
 
-func (m *Mailer) client() (*gomail.Client, error) {
+func (m *Mailer) client(timeout time.Duration) (*gomail.Client, error) {
 	o := m.options
 	opts := []gomail.Option{
-		gomail.WithTimeout(mailTimeout), gomail.WithPort(o.Port),
+		gomail.WithTimeout(timeout), gomail.WithPort(o.Port),
 		gomail.WithTLSConfig(&tls.Config{ServerName: o.Host, RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12}),
 	}
 	switch o.TLS {
@@ -157,7 +157,8 @@ func (m *Mailer) send(ctx context.Context, l letter) error {
 	case <-ctx.Done():
 		return matrix.Unavailable(time.Minute)
 	}
-	client, err := m.client()
+	until, _ := ctx.Deadline() // the library looks at the context only while it connects
+	client, err := m.client(max(time.Until(until), time.Millisecond))
 	if err != nil {
 		return fmt.Errorf("send mail: %w", err)
 	}
