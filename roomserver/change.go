@@ -48,7 +48,11 @@ func (s *Server) tryChange(ctx context.Context, id matrix.RoomID, prepare func(c
 		if len(d.placed) > 0 {
 			rm.drop() // the room in memory moved and the database will not follow
 		}
+		last := rm.last
 		rm.mu.Unlock()
+		if err == nil {
+			err = durable(last)
+		}
 		return err
 	}
 	return s.submit(ctx, d)
@@ -56,6 +60,18 @@ func (s *Server) tryChange(ctx context.Context, id matrix.RoomID, prepare func(c
 
 func (s *Server) draft(ctx context.Context, rm *room) *draft {
 	return &draft{rm: rm, cur: s.current(ctx, rm), from: rm.version}
+}
+
+// durable waits for the last commit of a room. An answer that rests on the room
+// in memory, such as "you are in it already", must not be given before.
+func durable(last *storage.Commit) error {
+	if last == nil {
+		return nil
+	}
+	if _, err := last.Wait(); err != nil {
+		return storage.ErrConflict // what the answer rested on is gone
+	}
+	return nil
 }
 
 // submit commits a draft. It is called with the lock of the room and gives it
@@ -67,6 +83,7 @@ func (s *Server) submit(ctx context.Context, d *draft) error {
 	after := snapshot{rm.version, rm.depth, slices.Clone(rm.tips)}
 	// Once submitted it is done whether or not the caller waits: others build on it.
 	commit := s.db.Submit(context.WithoutCancel(ctx), d.commit(after))
+	rm.last = commit
 	rm.mu.Unlock()
 
 	_, err := commit.Wait()

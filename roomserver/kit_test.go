@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"beffroi/internal/testkit"
 	"beffroi/matrix"
@@ -18,21 +20,63 @@ import (
 
 // network is several room servers that ask each other by function calls: the
 // transport is tested with federation/client, on real HTTPS.
+//
+// A test may cut links between servers, and make a server lie.
 type network struct {
 	servers map[matrix.ServerName]*node
+	cut     map[link]bool
+	lies    map[matrix.ServerName]*lies
 }
+
+// link is the way from one server to another.
+type link struct{ from, to matrix.ServerName }
 
 type node struct {
 	*roomserver.Server
-	db  *storage.DB
-	key signing.Key
-	net *network
+	db   *storage.DB
+	gate roomserver.Gate
+	now  func() time.Time
+	key  signing.Key
+	net  *network
+}
+
+// lies are answers of a server that replace those of its room server. A nil
+// one is answered truly.
+type lies struct {
+	makeMembership func(call string, room matrix.RoomID, user matrix.UserID) (matrix.RoomVersion, json.RawMessage, error)
+	sendJoin       func(room matrix.RoomID, pdu []byte) (*roomserver.JoinAnswer, error)
+	invite         func(pdu []byte) ([]byte, error)
+	event          func(id matrix.EventID) ([]byte, error)
+	stateIDs       func(at matrix.EventID) (state, auth []matrix.EventID, err error)
+	state          func(at matrix.EventID) (state, auth [][]byte, err error)
+	eventAuth      func(id matrix.EventID) ([][]byte, error)
+	missing        func(latest []matrix.EventID) ([][]byte, error)
+	backfill       func(before []matrix.EventID) ([][]byte, error)
+
+	asked atomic.Int64 // how many questions there were
 }
 
 // wire asks other servers for a node.
 type wire struct{ *node }
 
-func newNetwork() *network { return &network{servers: make(map[matrix.ServerName]*node)} }
+func newNetwork() *network {
+	return &network{servers: make(map[matrix.ServerName]*node), cut: make(map[link]bool), lies: make(map[matrix.ServerName]*lies)}
+}
+
+// lie makes a server answer as l says.
+func (n *network) lie(name matrix.ServerName, l *lies) *lies {
+	n.lies[name] = l
+	return l
+}
+
+// divide cuts every link between some servers and the others.
+func (n *network) divide(side map[matrix.ServerName]bool) {
+	for a := range n.servers {
+		for b := range n.servers {
+			n.cut[link{a, b}] = side[a] != side[b]
+		}
+	}
+}
 
 // start runs a room server on a database of its own with a permissive document.
 func (n *network) start(t *testing.T, engine string, name matrix.ServerName) *node {
@@ -47,14 +91,22 @@ func (n *network) start(t *testing.T, engine string, name matrix.ServerName) *no
 
 func (n *network) startWith(t testing.TB, db *storage.DB, name matrix.ServerName, gate roomserver.Gate) *node {
 	t.Helper()
-	key, err := signing.NewKey(name, "a1")
+	nd, err := n.add(db, name, gate)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return nd
+}
+
+func (n *network) add(db *storage.DB, name matrix.ServerName, gate roomserver.Gate) (*node, error) {
+	key, err := signing.NewKey(name, "a1")
+	if err != nil {
+		return nil, err
 	}
 	nd := &node{db: db, key: key, net: n}
 	nd.Server = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: gate, Keys: nd, Remote: wire{nd}, EDUs: nd})
 	n.servers[name] = nd
-	return nd
+	return nd, nil
 }
 
 func (nd *node) SendEphemeral([]matrix.ServerName, string, string, []byte) {}
@@ -68,14 +120,27 @@ func (nd *node) PublicKey(_ context.Context, server matrix.ServerName, id matrix
 }
 
 func (nd *node) peer(name matrix.ServerName) (*node, error) {
-	if other := nd.net.servers[name]; other != nil {
+	if other := nd.net.servers[name]; other != nil && !nd.net.cut[link{nd.key.Server, name}] {
 		return other, nil
 	}
 	return nil, matrix.NewError(502, "M_UNKNOWN", "%s does not answer", name)
 }
 
+// lie returns the lies of a server, which may be none, and counts the question.
+func (nd *node) lie(name matrix.ServerName) *lies {
+	l := nd.net.lies[name]
+	if l == nil {
+		return new(lies)
+	}
+	l.asked.Add(1)
+	return l
+}
+
 func (nd wire) MakeMembership(ctx context.Context, call string, to matrix.ServerName, room matrix.RoomID, user matrix.UserID,
 	versions []matrix.RoomVersion) (matrix.RoomVersion, json.RawMessage, error) {
+	if lie := nd.lie(to).makeMembership; lie != nil {
+		return lie(call, room, user)
+	}
 	other, err := nd.peer(to)
 	if err != nil {
 		return "", nil, err
@@ -84,6 +149,9 @@ func (nd wire) MakeMembership(ctx context.Context, call string, to matrix.Server
 }
 
 func (nd wire) SendJoin(ctx context.Context, to matrix.ServerName, room matrix.RoomID, id matrix.EventID, pdu []byte) (*roomserver.JoinAnswer, error) {
+	if lie := nd.lie(to).sendJoin; lie != nil {
+		return lie(room, pdu)
+	}
 	other, err := nd.peer(to)
 	if err != nil {
 		return nil, err
@@ -125,6 +193,9 @@ func (nd wire) SendKnock(ctx context.Context, to matrix.ServerName, room matrix.
 
 func (nd wire) Invite(ctx context.Context, to matrix.ServerName, room matrix.RoomID, id matrix.EventID, version matrix.RoomVersion,
 	pdu []byte, state []json.RawMessage) ([]byte, error) {
+	if lie := nd.lie(to).invite; lie != nil {
+		return lie(pdu)
+	}
 	other, err := nd.peer(to)
 	if err != nil {
 		return nil, err
@@ -133,6 +204,9 @@ func (nd wire) Invite(ctx context.Context, to matrix.ServerName, room matrix.Roo
 }
 
 func (nd wire) Event(ctx context.Context, from matrix.ServerName, id matrix.EventID) ([]byte, error) {
+	if lie := nd.lie(from).event; lie != nil {
+		return lie(id)
+	}
 	other, err := nd.peer(from)
 	if err != nil {
 		return nil, err
@@ -145,6 +219,9 @@ func (nd wire) Event(ctx context.Context, from matrix.ServerName, id matrix.Even
 }
 
 func (nd wire) StateIDs(ctx context.Context, from matrix.ServerName, room matrix.RoomID, at matrix.EventID) (state, auth []matrix.EventID, err error) {
+	if lie := nd.lie(from).stateIDs; lie != nil {
+		return lie(at)
+	}
 	other, err := nd.peer(from)
 	if err != nil {
 		return nil, nil, err
@@ -160,6 +237,9 @@ func (nd wire) StateIDs(ctx context.Context, from matrix.ServerName, room matrix
 }
 
 func (nd wire) State(ctx context.Context, from matrix.ServerName, room matrix.RoomID, at matrix.EventID) (state, auth [][]byte, err error) {
+	if lie := nd.lie(from).state; lie != nil {
+		return lie(at)
+	}
 	other, err := nd.peer(from)
 	if err != nil {
 		return nil, nil, err
@@ -169,6 +249,9 @@ func (nd wire) State(ctx context.Context, from matrix.ServerName, room matrix.Ro
 }
 
 func (nd wire) EventAuth(ctx context.Context, from matrix.ServerName, room matrix.RoomID, id matrix.EventID) ([][]byte, error) {
+	if lie := nd.lie(from).eventAuth; lie != nil {
+		return lie(id)
+	}
 	other, err := nd.peer(from)
 	if err != nil {
 		return nil, err
@@ -179,6 +262,9 @@ func (nd wire) EventAuth(ctx context.Context, from matrix.ServerName, room matri
 
 func (nd wire) MissingEvents(ctx context.Context, from matrix.ServerName, room matrix.RoomID, earliest, latest []matrix.EventID,
 	limit int, minDepth int64) ([][]byte, error) {
+	if lie := nd.lie(from).missing; lie != nil {
+		return lie(latest)
+	}
 	other, err := nd.peer(from)
 	if err != nil {
 		return nil, err
@@ -188,6 +274,9 @@ func (nd wire) MissingEvents(ctx context.Context, from matrix.ServerName, room m
 }
 
 func (nd wire) Backfill(ctx context.Context, from matrix.ServerName, room matrix.RoomID, before []matrix.EventID, limit int) ([][]byte, error) {
+	if lie := nd.lie(from).backfill; lie != nil {
+		return lie(before)
+	}
 	other, err := nd.peer(from)
 	if err != nil {
 		return nil, err

@@ -24,6 +24,9 @@ type room struct {
 	inflight int       // guarded by mu: submitted and not yet committed
 	loaded   bool      // guarded by mu: false makes the next writer read the database
 
+	// last is the last commit that was submitted. Guarded by mu.
+	last *storage.Commit
+
 	// All guarded by mu, but for the numbers in refs: those belong to the
 	// committer.
 	nid      int64
