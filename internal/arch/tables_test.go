@@ -71,7 +71,15 @@ var mayImport = map[string][]string{
 	"internal/node":    {everything},
 	"internal/testkit": {everything},
 	"cmd/beffroi":      {everything},
-	"cmd/matrixload":   join(language, "internal/obs"),
+
+	// The load generator is a client of any server and knows nothing of this one.
+	"cmd/matrixload":                     under("cmd/matrixload/internal", "bench", "homeserver", "measure", "report", "scenario"),
+	"cmd/matrixload/internal/bench":      under("cmd/matrixload/internal", "homeserver", "measure", "report", "scenario"),
+	"cmd/matrixload/internal/homeserver": nil,
+	"cmd/matrixload/internal/measure":    nil,
+	"cmd/matrixload/internal/pace":       nil,
+	"cmd/matrixload/internal/report":     under("cmd/matrixload/internal", "measure"),
+	"cmd/matrixload/internal/scenario":   under("cmd/matrixload/internal", "homeserver", "measure", "pace"),
 
 	// Tools.
 	"internal/mailsink": nil,
@@ -128,4 +136,12 @@ func join(list []string, more ...string) []string { return append(slices.Clone(l
 
 func joined(owners, peers, gate []string, more ...string) []string {
 	return slices.Concat(owners, peers, gate, more)
+}
+
+// under returns the packages of these names below a folder.
+func under(folder string, names ...string) []string {
+	for i, name := range names {
+		names[i] = folder + "/" + name
+	}
+	return names
 }
