@@ -81,11 +81,11 @@ func (r *Reader) exec(ctx context.Context, query string, args ...any) (int64, er
 	r.db.statements.Add(1)
 	stmt, err := r.pool.stmt(ctx, query)
 	if err != nil {
-		return 0, err
+		return 0, unavailable(err)
 	}
 	res, err := r.tx.StmtContext(ctx, stmt).ExecContext(ctx, args...)
 	if err != nil {
-		return 0, err
+		return 0, unavailable(err)
 	}
 	return res.RowsAffected()
 }

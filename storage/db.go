@@ -182,9 +182,9 @@ type Row struct {
 // Scan copies the row into dest. [NoRows] tells that there was none.
 func (r Row) Scan(dest ...any) error {
 	if r.err != nil {
-		return r.err
+		return unavailable(r.err)
 	}
-	return r.row.Scan(dest...)
+	return unavailable(r.row.Scan(dest...))
 }
 
 // QueryRow reads at most one row.
@@ -202,9 +202,10 @@ func (r *Reader) Query(ctx context.Context, query string, args ...any) (*sql.Row
 	r.db.statements.Add(1)
 	stmt, err := r.pool.stmt(ctx, query)
 	if err != nil {
-		return nil, err
+		return nil, unavailable(err)
 	}
-	return r.tx.StmtContext(ctx, stmt).QueryContext(ctx, args...)
+	rows, err := r.tx.StmtContext(ctx, stmt).QueryContext(ctx, args...)
+	return rows, unavailable(err)
 }
 
 // Each runs a query and calls scan for each row. scan reads the row it stands
@@ -220,7 +221,7 @@ func (r *Reader) Each(ctx context.Context, query string, args []any, scan func(r
 			return err
 		}
 	}
-	return rows.Err()
+	return unavailable(rows.Err())
 }
 
 // NoRows reports whether err says that a row was not there.
