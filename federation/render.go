@@ -48,8 +48,8 @@ func member(dst []byte, name string) []byte {
 	return append(canonicaljson.AppendString(dst, name), ':')
 }
 
-// room returns how long the lists will be, so that they are written once.
-func room(lists ...[]*event.Event) (bytes int) {
+// sizeOf returns how long the lists will be, so that they are written once.
+func sizeOf(lists ...[]*event.Event) (bytes int) {
 	bytes = 256
 	for _, events := range lists {
 		for _, e := range events {
@@ -97,13 +97,17 @@ func appendString(dst []byte, name, text string) []byte {
 }
 
 // pathRoom, pathEvent and pathUser read an identifier of the path.
-func pathRoom(r *http.Request) (matrix.RoomID, error) { return matrix.ParseRoomID(r.PathValue("roomID")) }
+func pathRoom(r *http.Request) (matrix.RoomID, error) {
+	return matrix.ParseRoomID(r.PathValue("roomID"))
+}
 
 func pathEvent(r *http.Request) (matrix.EventID, error) {
 	return matrix.ParseEventID(r.PathValue("eventID"))
 }
 
-func pathUser(r *http.Request) (matrix.UserID, error) { return matrix.ParseUserID(r.PathValue("userID")) }
+func pathUser(r *http.Request) (matrix.UserID, error) {
+	return matrix.ParseUserID(r.PathValue("userID"))
+}
 
 // pathRoomEvent reads both.
 func pathRoomEvent(r *http.Request) (room matrix.RoomID, id matrix.EventID, err error) {

@@ -33,6 +33,18 @@ CREATE TABLE inbox (
 CREATE UNIQUE INDEX inbox_waiting ON inbox (pos) WHERE done = 0;
 CREATE INDEX inbox_old ON inbox (received_at) WHERE done = 1;
 
+-- A row is an event of another server that was given up, for an operator to
+-- look at: we could not handle it, or could not get what it refers to.
+CREATE TABLE dead_letters (
+	pos     BIGINT NOT NULL PRIMARY KEY,
+	origin  TEXT   NOT NULL,
+	txn_id  TEXT   NOT NULL,
+	room_id TEXT   NOT NULL,
+	reason  TEXT   NOT NULL,
+	at      BIGINT NOT NULL,
+	body    TEXT   NOT NULL
+);
+
 -- A row is another server to which something was sent or shall be. txn_id is
 -- the transaction under way, '' for none: it has the rows of the outbox up to
 -- these two positions, and is repeated until the server has answered 200.
