@@ -68,16 +68,6 @@ func (s *Server) CreateAlias(ctx context.Context, user matrix.UserID, alias matr
 	return err
 }
 
-// checkRoom asks the policy about something that is done to a room as it is.
-func (s *Server) checkRoom(ctx context.Context, r *storage.Reader, action policy.Action, user matrix.UserID, room rooms.Room) error {
-	facts, err := roomFacts(ctx, r, room, user)
-	if err != nil {
-		return err
-	}
-	return s.gate.Check(ctx, &policy.Request{
-		Action: action, Actor: user, Room: facts, Source: policy.SourceClient, Now: s.now()})
-}
-
 // DeleteAlias takes a name of this server away. Who gave it may, and who may
 // set the canonical alias of the room; the canonical alias is mended if the
 // user may do that too.

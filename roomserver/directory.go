@@ -106,11 +106,7 @@ func (s *Server) PublicRooms(ctx context.Context, req DirectoryRequest) (page Di
 	if err != nil {
 		return page, err
 	}
-	ask := policy.Request{Action: policy.ActionListPublicRooms, Actor: req.User, Server: req.Server, Now: s.now()}
-	if req.User == "" {
-		ask.Source = policy.SourceFederation
-	}
-	if err := s.gate.Check(ctx, &ask); err != nil {
+	if err := s.checkLister(ctx, req.User, req.Server); err != nil {
 		return page, err
 	}
 	err = s.db.View(ctx, func(r *storage.Reader) error {

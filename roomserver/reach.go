@@ -78,12 +78,28 @@ func (s *Server) reach(ctx context.Context, r *storage.Reader, user matrix.UserI
 
 // mayPeek asks the policy about a stranger who reads a room.
 func (s *Server) mayPeek(ctx context.Context, r *storage.Reader, user matrix.UserID, room rooms.Room) error {
+	return s.checkRoom(ctx, r, policy.ActionJoin, user, room)
+}
+
+// checkRoom asks the policy about something that a user does with a room as it
+// is now.
+func (s *Server) checkRoom(ctx context.Context, r *storage.Reader, action policy.Action, user matrix.UserID, room rooms.Room) error {
 	facts, err := roomFacts(ctx, r, room, user)
 	if err != nil {
 		return err
 	}
 	return s.gate.Check(ctx, &policy.Request{
-		Action: policy.ActionJoin, Actor: user, Room: facts, Source: policy.SourceClient, Now: s.now()})
+		Action: action, Actor: user, Room: facts, Source: policy.SourceClient, Now: s.now()})
+}
+
+// checkLister asks the policy whether a user, or another server where user is
+// "", may see the directory.
+func (s *Server) checkLister(ctx context.Context, user matrix.UserID, server matrix.ServerName) error {
+	req := policy.Request{Action: policy.ActionListPublicRooms, Actor: user, Server: server, Now: s.now()}
+	if user == "" {
+		req.Source = policy.SourceFederation
+	}
+	return s.gate.Check(ctx, &req)
 }
 
 // factTypes are the events that the policy reads of a room.

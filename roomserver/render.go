@@ -25,7 +25,7 @@ type Rendering struct {
 
 // RenderEvents returns events in the form that clients get, with what this
 // server says of them in unsigned. What the user may see of them is for the
-// caller to have decided. They may be of several rooms: it takes at most eight
+// caller to have decided. They may be of several rooms: it takes at most nine
 // queries for all of them, and two in the usual case.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#room-event-format
