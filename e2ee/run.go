@@ -123,7 +123,7 @@ func (s *Server) Resync(ctx context.Context) error {
 
 // resync fetches one list. After a failure of its server it only puts it off.
 func (s *Server) resync(ctx context.Context, server matrix.ServerName, before keys.RemoteList, failed *bool) error {
-	var list DeviceList
+	var list fetchedList
 	if !*failed {
 		raw, err := s.Remote.UserDevices(ctx, server, before.User)
 		if err == nil {
@@ -159,48 +159,58 @@ func (s *Server) forget(ctx context.Context, user matrix.UserID) error {
 	return err
 }
 
-// readDeviceList takes what is good of the answer of another server.
-func readDeviceList(raw json.RawMessage, user matrix.UserID) (DeviceList, error) {
-	var list DeviceList
+// fetchedList is the good part of what another server says of an account.
+type fetchedList struct {
+	keys.RemoteList
+	devices []keys.RemoteDevice
+	signing []keys.CrossSigningKey
+}
+
+// readDeviceList takes what is good of the answer of another server. A device
+// whose keys are wrong is none.
+func readDeviceList(raw json.RawMessage, user matrix.UserID) (fetchedList, error) {
+	out := fetchedList{RemoteList: keys.RemoteList{User: user}}
 	if len(raw) > maxListBytes {
-		return list, matrix.TooLarge("the list of devices is too long")
+		return out, matrix.TooLarge("the list of devices is too long")
 	}
 	canonical, err := canonicaljson.Canonicalise(raw, canonicaljson.Strict)
 	if err != nil {
-		return list, err
+		return out, err
 	}
+	var list DeviceList
 	if err := json.Unmarshal(canonical, &list); err != nil || list.User != user {
-		return list, matrix.BadJSON("malformed list of devices")
+		return out, matrix.BadJSON("malformed list of devices")
 	}
-	list.Devices = list.Devices[:min(len(list.Devices), maxRemoteDevices)]
-	return list, nil
+	for _, listed := range list.Devices[:min(len(list.Devices), maxRemoteDevices)] {
+		d := keys.RemoteDevice{User: user, ID: listed.ID}
+		if present(listed.Keys) {
+			d, err = parseRemoteDevice(user, listed.ID, listed.Keys)
+		}
+		if err == nil && plain(string(listed.ID)) {
+			d.DisplayName = displayName(listed.Name)
+			out.devices = append(out.devices, d)
+		}
+		err = nil
+	}
+	out.StreamID, out.signing = list.StreamID, crossSigningOf(user, list.Master, list.SelfSigning)
+	return out, nil
 }
 
 // replaceList stores a list that was fetched.
-func (s *Server) replaceList(ctx context.Context, tx *storage.Tx, list DeviceList) error {
+func (s *Server) replaceList(ctx context.Context, tx *storage.Tx, list fetchedList) error {
 	if err := keys.ForgetRemote(ctx, tx, []matrix.UserID{list.User}); err != nil {
 		return err
 	}
-	for _, listed := range list.Devices {
-		d := keys.RemoteDevice{User: list.User, ID: listed.ID}
-		if !plain(string(listed.ID)) {
-			continue
-		}
-		if present(listed.Keys) {
-			var err error
-			if d, err = parseRemoteDevice(list.User, listed.ID, listed.Keys); err != nil {
-				continue // a device whose keys are wrong is none
-			}
-		}
-		d.DisplayName = displayName(listed.Name)
+	for _, d := range list.devices {
 		if err := keys.SetRemoteDevice(ctx, tx, d); err != nil {
 			return err
 		}
 	}
-	if err := setCrossSigning(ctx, tx, list.User, crossSigningOf(list.User, list.Master, list.SelfSigning)); err != nil {
+	if err := setCrossSigning(ctx, tx, list.User, list.signing); err != nil {
 		return err
 	}
-	if err := keys.SetRemoteList(ctx, tx, keys.RemoteList{User: list.User, StreamID: list.StreamID, At: s.now()}); err != nil {
+	list.At = s.now()
+	if err := keys.SetRemoteList(ctx, tx, list.RemoteList); err != nil {
 		return err
 	}
 	return keys.Changed(ctx, tx, list.User, "")
