@@ -186,6 +186,13 @@ func (s *Server) verdict(ctx context.Context, d *draft, e *event.Event, auth []*
 	if !linear {
 		was = s.over(ctx, d.rm, before)
 	}
+	// The policy comes first: who is refused by both is told what can be changed.
+	if why := s.admit(ctx, e, was, policy.SourceFederation, false); why != nil {
+		if was.err != nil || matrix.Answer(why).Status >= 500 {
+			return 0, nil, why // no verdict: the origin sends it again
+		}
+		return rooms.Rejected, why, nil
+	}
 	// 4: allowed by the events that it names.
 	if why := s.checkAuthEvents(e, auth, create); why != nil {
 		return rooms.Rejected, why, d.cur.err
@@ -193,12 +200,6 @@ func (s *Server) verdict(ctx context.Context, d *draft, e *event.Event, auth []*
 	// 5: allowed by the state before it.
 	if why := eventauth.Check(e, was, create); why != nil {
 		return rooms.Rejected, why, errors.Join(was.err, d.cur.err)
-	}
-	if why := s.admit(ctx, e, was, policy.SourceFederation, false); why != nil {
-		if was.err != nil || matrix.Answer(why).Status >= 500 {
-			return 0, nil, why // no verdict: the origin sends it again
-		}
-		return rooms.Rejected, why, nil
 	}
 	// 6: allowed by the state now.
 	if !linear {
