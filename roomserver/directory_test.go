@@ -73,6 +73,30 @@ func TestAliases(t *testing.T) {
 	})
 }
 
+func TestACanonicalAliasLeadsToItsRoom(t *testing.T) {
+	t.Parallel()
+	one := newNetwork().start(t, "sqlite", "one.example")
+	room, other := createRoom(t, one, alice, "", "private_chat"), createRoom(t, one, alice, "", "private_chat")
+	must(t, one.CreateAlias(t.Context(), alice, "#here:one.example", room))
+	must(t, one.CreateAlias(t.Context(), alice, "#there:one.example", other))
+	many, _ := json.Marshal(map[string][]string{"alt_aliases": slices.Repeat([]string{"#here:one.example"}, 101)})
+	for content, code := range map[string]string{
+		`{"alias":"#here:one.example"}`:  "",
+		`{}`:                             "",
+		`{"alias":"#there:one.example"}`: "M_BAD_ALIAS",
+		`{"alias":"#here:one.example","alt_aliases":["#none:one.example"]}`: "M_BAD_ALIAS",
+		`{"alt_aliases":["#far:nowhere.example"]}`:                          "M_BAD_ALIAS",
+		`{"alias":"here"}`: "M_INVALID_PARAM",
+		string(many):       "M_INVALID_PARAM",
+	} {
+		err := roomserver.CheckAliases(one.Server, t.Context(), roomserver.SendRequest{Sender: alice, Room: room,
+			Type: "m.room.canonical_alias", StateKey: new(string), Content: json.RawMessage(content)})
+		if (err != nil || code != "") && !matrix.IsCode(err, code) {
+			t.Errorf("%.60s: %v, want %q", content, err, code)
+		}
+	}
+}
+
 func TestARoomHasBoundedAliases(t *testing.T) {
 	t.Parallel()
 	one := newNetwork().start(t, "sqlite", "one.example")
