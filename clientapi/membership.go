@@ -171,7 +171,11 @@ func (s *Server) checkInvite3PID(r *http.Request, who *caller, invite invite3PID
 	case invite.Medium != "email":
 		return matrix.NewError(http.StatusBadRequest, "M_THREEPID_MEDIUM_NOT_SUPPORTED", "Only e-mail addresses can be invited")
 	}
-	if err := s.askEmail(r, who, invite.Address); err != nil {
+	if room := r.PathValue("roomID"); room != "" {
+		if err := s.Rooms.AdmitEmailInvite(r.Context(), who.User, matrix.RoomID(room), invite.Address); err != nil {
+			return err
+		}
+	} else if err := s.askEmail(r, who, invite.Address); err != nil {
 		return err
 	}
 	return matrix.NewError(http.StatusForbidden, "M_THREEPID_DENIED",

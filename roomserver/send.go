@@ -38,6 +38,9 @@ func (s *Server) Send(ctx context.Context, req SendRequest) (id matrix.EventID, 
 	if id, err := s.repeated(ctx, req); err != nil || id != "" {
 		return id, err
 	}
+	if err := s.checkAliases(ctx, req); err != nil { // before the lock of the room is taken: it may ask another server
+		return "", err
+	}
 	err = s.change(ctx, req.Room, func(ctx context.Context, d *draft) error {
 		if same := s.unchanged(d, req); same != "" {
 			id = same

@@ -56,7 +56,7 @@ var mayImport = map[string][]string{
 	"media":      join(language, "bus", "policy", "storage", "storage/files"),
 
 	// Followers: they read the log from a cursor of their own.
-	"syncapi":              join(language, "bus", "policy", "storage", "storage/keys", "storage/rooms", "storage/users"),
+	"syncapi":              join(language, "bus", "policy", "roomserver", "storage", "storage/keys", "storage/rooms", "storage/users"), // what one may see is the rooms' to say
 	"federation/sendqueue": join(language, "bus", "federation/client", "policy", "storage", "storage/keys", "storage/peers", "storage/rooms"),
 	"push":                 join(language, "bus", "federation/client", "policy", "storage", "storage/rooms", "storage/users"),
 	"appservice":           join(language, "bus", "federation/client", "policy", "storage", "storage/rooms", "storage/users"),
@@ -102,7 +102,7 @@ var gates = []struct {
 		"clientapi/gate.go", "federation/gate.go", // the gates of the edges
 		"federation/client/do.go", "federation/sendqueue/queue.go", // before a name is resolved, before anything is queued
 		"policystore/rooms.go",                        // a new room that was refused
-		"roomserver/create.go", "roomserver/reach.go", // the alias of a new room, whom one may see
+		"roomserver/create.go", "roomserver/invite_email.go", "roomserver/reach.go", // the alias of a new room, whom one may see
 		"syncapi/gate.go",
 		"cmd/beffroi/explain.go",
 	}},
