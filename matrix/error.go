@@ -39,79 +39,109 @@ func (e *Error) With(key string, value any) *Error {
 }
 
 // NewError returns an answer with any status and code.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#common-error-codes
 func NewError(status int, code, format string, args ...any) *Error {
 	return &Error{Status: status, Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
 // Forbidden says that the peer may not do this, and never may by trying again.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#common-error-codes
 func Forbidden(format string, args ...any) *Error {
 	return NewError(http.StatusForbidden, "M_FORBIDDEN", format, args...)
 }
 
 // NotFound says that there is no such thing, or none the peer may know of.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#common-error-codes
 func NotFound(format string, args ...any) *Error {
 	return NewError(http.StatusNotFound, "M_NOT_FOUND", format, args...)
 }
 
 // BadJSON says that the body is JSON, but not of the form this call takes.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#common-error-codes
 func BadJSON(format string, args ...any) *Error {
 	return NewError(http.StatusBadRequest, "M_BAD_JSON", format, args...)
 }
 
 // NotJSON says that the body is not JSON at all.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#common-error-codes
 func NotJSON(format string, args ...any) *Error {
 	return NewError(http.StatusBadRequest, "M_NOT_JSON", format, args...)
 }
 
 // InvalidParam says that the request is well formed JSON with a wrong value in it.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#other-error-codes
 func InvalidParam(format string, args ...any) *Error {
 	return NewError(http.StatusBadRequest, "M_INVALID_PARAM", format, args...)
 }
 
 // MissingParam says that a value the call needs is absent.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#other-error-codes
 func MissingParam(format string, args ...any) *Error {
 	return NewError(http.StatusBadRequest, "M_MISSING_PARAM", format, args...)
 }
 
 // TooLarge says that what the peer sent is over a limit.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#common-error-codes
 func TooLarge(format string, args ...any) *Error {
 	return NewError(http.StatusRequestEntityTooLarge, "M_TOO_LARGE", format, args...)
 }
 
 // MissingToken says that the call needs an access token and had none.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#common-error-codes
 func MissingToken() *Error {
 	return NewError(http.StatusUnauthorized, "M_MISSING_TOKEN", "Missing access token")
 }
 
 // UnknownToken says that the access token is not, or no longer, valid.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#common-error-codes
 func UnknownToken(softLogout bool) *Error {
 	return NewError(http.StatusUnauthorized, "M_UNKNOWN_TOKEN", "Unknown or expired access token").
 		With("soft_logout", softLogout)
 }
 
 // Unauthorized says that the signature of a remote server is missing or bad.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#other-error-codes
 func Unauthorized(format string, args ...any) *Error {
 	return NewError(http.StatusUnauthorized, "M_UNAUTHORIZED", format, args...)
 }
 
 // LimitExceeded says that the peer must wait for retryAfter.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#rate-limiting
 func LimitExceeded(retryAfter time.Duration) *Error {
 	return NewError(http.StatusTooManyRequests, "M_LIMIT_EXCEEDED", "Too many requests").
 		With("retry_after_ms", retryAfter.Milliseconds())
 }
 
 // Unavailable says that the server cannot answer now and will be able to again.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
 func Unavailable(retryAfter time.Duration) *Error {
 	return NewError(http.StatusServiceUnavailable, "M_UNKNOWN", "The server cannot answer now; try again").
 		With("retry_after_ms", retryAfter.Milliseconds())
 }
 
 // Unrecognized says that there is no such path.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#common-error-codes
 func Unrecognized() *Error {
 	return NewError(http.StatusNotFound, "M_UNRECOGNIZED", "Unrecognized request")
 }
 
 // Answer returns what the peer is told about err.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
 func Answer(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
@@ -120,6 +150,8 @@ func Answer(err error) *Error {
 }
 
 // IsCode reports whether err is an answer with this errcode.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
 func IsCode(err error, code string) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Code == code

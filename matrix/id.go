@@ -23,6 +23,8 @@ type (
 )
 
 // MaxIDBytes is the longest identifier of any kind, in bytes.
+//
+// https://spec.matrix.org/v1.19/appendices/#common-identifier-format
 const MaxIDBytes = 255
 
 // ParseServerName accepts a DNS name, an IPv4 address or an IPv6 address in

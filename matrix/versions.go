@@ -8,9 +8,13 @@ import "net/http"
 type RoomVersion string
 
 // DefaultRoomVersion is the version of a room whose creator asks for none.
+//
+// https://spec.matrix.org/v1.19/rooms/#complete-list-of-room-versions
 const DefaultRoomVersion RoomVersion = "12"
 
 // EventFormat says how an event carries its own ID and those it refers to.
+//
+// https://spec.matrix.org/v1.19/rooms/v3/#event-ids
 type EventFormat uint8
 
 // The event formats. The first two hold for one or two versions each.
@@ -27,6 +31,8 @@ const (
 )
 
 // StateResolution names an algorithm of state resolution.
+//
+// https://spec.matrix.org/v1.19/rooms/v2/#state-resolution
 type StateResolution uint8
 
 // The algorithms of state resolution.
@@ -38,6 +44,8 @@ const (
 
 // VersionRules is everything in which room versions differ. The table of
 // them is the only place that knows a version by its name.
+//
+// https://spec.matrix.org/v1.19/rooms/#feature-matrix
 type VersionRules struct {
 	Version         RoomVersion
 	EventFormat     EventFormat
@@ -128,6 +136,8 @@ func buildVersions() map[RoomVersion]*VersionRules {
 
 // Rules returns the rules of a version, or M_UNSUPPORTED_ROOM_VERSION. The
 // value is shared and never changes.
+//
+// https://spec.matrix.org/v1.19/rooms/#feature-matrix
 func (v RoomVersion) Rules() (*VersionRules, error) {
 	if rules := versionTable[v]; rules != nil {
 		return rules, nil
@@ -136,6 +146,8 @@ func (v RoomVersion) Rules() (*VersionRules, error) {
 }
 
 // RoomVersions returns every version that is implemented, in their order.
+//
+// https://spec.matrix.org/v1.19/rooms/#complete-list-of-room-versions
 func RoomVersions() []RoomVersion {
 	return []RoomVersion{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"}
 }

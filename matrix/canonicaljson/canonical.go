@@ -12,6 +12,8 @@ import (
 )
 
 // Mode says how numbers are treated.
+//
+// https://spec.matrix.org/v1.19/appendices/#canonical-json
 type Mode uint8
 
 const (
@@ -53,6 +55,8 @@ func Canonicalise(raw []byte, mode Mode) ([]byte, error) {
 
 // CanonicaliseEnvelope is [Canonicalise] for JSON that carries events, such as
 // the body of a federation request: it may be [EnvelopeDepth] deep.
+//
+// https://spec.matrix.org/v1.19/appendices/#canonical-json
 func CanonicaliseEnvelope(raw []byte, mode Mode) ([]byte, error) {
 	if isCanonical(raw, mode, EnvelopeDepth) {
 		return raw, nil
@@ -62,6 +66,8 @@ func CanonicaliseEnvelope(raw []byte, mode Mode) ([]byte, error) {
 
 // Append appends the canonical form of raw to dst, under the rules and with
 // the errors of [Canonicalise]. The result never shares memory with raw.
+//
+// https://spec.matrix.org/v1.19/appendices/#canonical-json
 func Append(dst, raw []byte, mode Mode) ([]byte, error) {
 	if isCanonical(raw, mode, MaxDepth) {
 		return append(dst, raw...), nil
@@ -71,6 +77,8 @@ func Append(dst, raw []byte, mode Mode) ([]byte, error) {
 
 // Marshal returns v as strictly canonical JSON, by way of encoding/json: it is
 // for the cold edges. Floats that are not integers are refused.
+//
+// https://spec.matrix.org/v1.19/appendices/#canonical-json
 func Marshal(v any) ([]byte, error) {
 	raw, err := json.Marshal(v)
 	if err != nil {

@@ -68,6 +68,8 @@ func AppendString(dst []byte, s string) []byte {
 
 // Unquote returns the text of a canonical JSON string, given with its quotes.
 // ok is false when raw is no string. It is for bytes this package validated.
+//
+// https://spec.matrix.org/v1.19/appendices/#canonical-json
 func Unquote(raw []byte) (s string, ok bool) {
 	if len(raw) < 2 || raw[0] != '"' || raw[len(raw)-1] != '"' {
 		return "", false
@@ -77,6 +79,8 @@ func Unquote(raw []byte) (s string, ok bool) {
 
 // AppendUnquoted appends the text of a canonical JSON string, given with its
 // quotes, to dst. Of anything else it appends nothing.
+//
+// https://spec.matrix.org/v1.19/appendices/#canonical-json
 func AppendUnquoted(dst, raw []byte) []byte {
 	if len(raw) < 2 || raw[0] != '"' || raw[len(raw)-1] != '"' {
 		return dst

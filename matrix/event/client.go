@@ -9,6 +9,8 @@ import (
 )
 
 // ClientForm says what clients are to see of an event.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#room-event-format
 type ClientForm struct {
 	// OmitRoomID leaves out room_id, as sync does.
 	OmitRoomID bool

@@ -20,10 +20,13 @@ const (
 	//
 	// https://spec.matrix.org/v1.19/client-server-api/#size-limits
 	MaxBytes = 65536
-	// MaxPrevEvents and MaxAuthEvents are how many events one may refer to.
+	// MaxPrevEvents is how many events may come right before one.
 	//
 	// https://spec.matrix.org/v1.19/rooms/v12/#event-format
 	MaxPrevEvents = 20
+	// MaxAuthEvents is how many events may allow one.
+	//
+	// https://spec.matrix.org/v1.19/rooms/v12/#event-format
 	MaxAuthEvents = 10
 )
 
@@ -39,9 +42,13 @@ const (
 )
 
 // StateTuple says which piece of the state of a room an event sets.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#types-of-room-events
 type StateTuple struct{ Type, StateKey string }
 
 // Event is a persistent event. It never changes and is safe for concurrent use.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#pdus
 type Event struct {
 	json  []byte
 	spans [numFields]span
@@ -74,7 +81,7 @@ func (e *Event) ID() matrix.EventID { return e.id }
 // RoomID returns the room. That of a create event of version 12 is derived
 // from its ID.
 //
-// https://spec.matrix.org/v1.19/rooms/v12/#room-ids
+// https://spec.matrix.org/v1.19/rooms/v12/#event-format
 func (e *Event) RoomID() matrix.RoomID { return matrix.RoomID(e.roomID) }
 
 // Sender returns who sent the event.

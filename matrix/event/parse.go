@@ -84,6 +84,8 @@ func (e *Event) finish() (*Event, error) {
 // ParseStored reads an event that this package made and that we stored. It
 // checks nothing and does not look into the content. raw is kept and must not
 // be modified afterwards.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#pdus
 func ParseStored(raw []byte, id matrix.EventID, rules *matrix.VersionRules) (*Event, error) {
 	e := &Event{json: raw, rules: rules, id: id, spans: locate(raw)}
 	for _, f := range [...]field{fieldContent, fieldSender, fieldType, fieldOriginServerTS} {

@@ -11,6 +11,8 @@ import (
 )
 
 // Proto is what a new event says, before it has hashes, signatures and an ID.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#pdus
 type Proto struct {
 	RoomID   matrix.RoomID // not in the create event of version 12, whose hash it is
 	Sender   matrix.UserID

@@ -23,6 +23,8 @@ const (
 )
 
 // KeySource knows the keys of servers.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys
 type KeySource interface {
 	// PublicKey returns a key of a server, and until when it was valid, in
 	// milliseconds. atTS is when a signature claims to have been made. There

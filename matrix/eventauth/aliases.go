@@ -5,7 +5,7 @@ import "beffroi/matrix"
 // checkAliases is rule 4 of versions 1 to 5: a server may say which aliases
 // it has for the room, whether or not the sender is in it.
 //
-// https://spec.matrix.org/v1.19/rooms/v1/#authorization-rules
+// https://spec.matrix.org/v1.19/rooms/v1/#authorisation-rules
 func (c *check) checkAliases() error {
 	key, isState := c.e.StateKey()
 	if !isState { // 4.1

@@ -9,6 +9,8 @@ import (
 
 // AuthEvents is the state that the auth events of an event make up, for
 // judging the event by them. It is a short list: finding walks it.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection
 type AuthEvents []*event.Event
 
 // Event returns the event with this type and state key, or nil.
@@ -29,7 +31,7 @@ func (a AuthEvents) Event(typ, key string) *event.Event {
 //
 // The error is a *NotAllowed.
 //
-// https://spec.matrix.org/v1.19/rooms/v12/#authorization-rules
+// https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules
 func CheckAuthEvents(e *event.Event, auth []*event.Event, rejected func(matrix.EventID) bool) error {
 	c := check{e: e, rules: e.Rules(), n: numbersFor(e.Rules())}
 	if e.Type() == typeCreate {

@@ -32,6 +32,8 @@ const (
 // State is the state to judge an event by: the auth events of the event, the
 // state before it, or the current state. Only the keys of [NeededFor] are
 // asked for.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#authorisation-rules
 type State interface {
 	// Event returns the state event with this type and key, nil where there is none.
 	Event(typ, key string) *event.Event
@@ -40,6 +42,8 @@ type State interface {
 // LeveledState is a State that keeps the levels of its room parsed, as
 // [EffectivePowerLevels] of its create and power levels events returned them.
 // [Check] asks it in place of parsing them again.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#authorisation-rules
 type LeveledState interface {
 	State
 	PowerLevels() (*PowerLevels, error)
@@ -64,7 +68,7 @@ type check struct {
 //
 // The error is a *NotAllowed.
 //
-// https://spec.matrix.org/v1.19/server-server-api/#authorization-rules
+// https://spec.matrix.org/v1.19/server-server-api/#authorisation-rules
 func Check(e *event.Event, state State, create *event.Event) error {
 	c := check{e: e, state: state, create: create, rules: e.Rules(), n: numbersFor(e.Rules())}
 	if e.Type() == typeCreate {

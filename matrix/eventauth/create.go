@@ -109,7 +109,7 @@ func creator(create *event.Event) matrix.UserID {
 // 12 on the additional creators as well, each once. An additional creator
 // that is no string is left out; no accepted create event has one.
 //
-// https://spec.matrix.org/v1.19/rooms/v12/#authorization-rules
+// https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules
 func Creators(create *event.Event) []matrix.UserID {
 	creators := []matrix.UserID{creator(create)}
 	if !create.Rules().PrivilegedCreators {

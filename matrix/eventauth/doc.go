@@ -11,5 +11,5 @@
 // event.VerifySignatures. The only signature that is checked here is the one
 // of an identity server in a third-party invite, which is part of the rules.
 //
-// https://spec.matrix.org/v1.19/server-server-api/#authorization-rules
+// https://spec.matrix.org/v1.19/server-server-api/#authorisation-rules
 package eventauth

@@ -11,12 +11,14 @@ import (
 )
 
 // Level is a power level.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels
 type Level int64
 
 // Infinite is the level of the creators of a room of version 12 or later. It
 // is above every level that an event can say.
 //
-// https://spec.matrix.org/v1.19/rooms/v12/#authorization-rules
+// https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules
 const Infinite Level = math.MaxInt64
 
 // maxLevel and minLevel bound the levels of versions 1 to 9, which may say
@@ -74,6 +76,8 @@ type PowerLevels struct {
 // then the creator has 100 (versions 1 to 11) and everybody else the default.
 // The error is a *matrix.Error M_BAD_JSON for a power that cannot be read,
 // which no accepted event is.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels
 func EffectivePowerLevels(create, power *event.Event) (*PowerLevels, error) {
 	out := &PowerLevels{levels: namedDefaults}
 	if power != nil {

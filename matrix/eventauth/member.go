@@ -10,7 +10,7 @@ import (
 // those between. The files member_*.go have one step each, numbered as in
 // version 12.
 //
-// https://spec.matrix.org/v1.19/rooms/v12/#authorization-rules
+// https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules
 func (c *check) checkMember() error {
 	target, isState := c.e.StateKey()
 	membership := c.e.Membership()

@@ -11,6 +11,8 @@ import (
 
 // Subject is what the selection of auth events looks at: an event, or one
 // that is about to be built.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection
 type Subject struct {
 	Type     string
 	StateKey *string // nil for an event that is no state
@@ -19,6 +21,8 @@ type Subject struct {
 }
 
 // SubjectOf returns the subject of an event.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection
 func SubjectOf(e *event.Event) Subject {
 	s := Subject{Type: e.Type(), Sender: e.Sender(), Content: e.Content()}
 	if key, ok := e.StateKey(); ok {
@@ -28,6 +32,8 @@ func SubjectOf(e *event.Event) Subject {
 }
 
 // SubjectOfProto returns the subject of an event that is about to be built.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection
 func SubjectOfProto(p *event.Proto) Subject {
 	return Subject{Type: p.Type, StateKey: p.StateKey, Sender: p.Sender, Content: p.Content}
 }

@@ -5,7 +5,7 @@ import "beffroi/matrix"
 // checkPowerLevels is the rule of m.room.power_levels: 10 in versions 1 to 5
 // and 12, 9 in those between. The steps have the numbers of version 12.
 //
-// https://spec.matrix.org/v1.19/rooms/v12/#authorization-rules
+// https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules
 func (c *check) checkPowerLevels() error {
 	next, err := c.parsePower() // 10.1 to 10.3
 	if err != nil {

@@ -3,7 +3,7 @@ package eventauth
 // checkRedaction is rule 11 of versions 1 and 2. Later versions let a
 // redaction pass like any event and decide when it is applied.
 //
-// https://spec.matrix.org/v1.19/rooms/v1/#authorization-rules
+// https://spec.matrix.org/v1.19/rooms/v1/#authorisation-rules
 func (c *check) checkRedaction() error {
 	power, err := c.levels()
 	if err != nil {

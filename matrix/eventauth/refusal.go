@@ -9,6 +9,8 @@ import (
 // NotAllowed is the refusal of an event by an authorisation rule. It unwraps
 // to the *matrix.Error that [NotAllowed.Answer] returns, so a client that
 // tried to send the event sees 403 M_FORBIDDEN with the reason.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#rejection
 type NotAllowed struct {
 	// Version is the room version whose numbering Rule follows.
 	Version matrix.RoomVersion

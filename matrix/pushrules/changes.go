@@ -20,6 +20,8 @@ const (
 
 // Changes is what a user changed about the default rules. The zero value is
 // no change. It is stored as JSON.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#push-rules-api
 type Changes struct {
 	// Ruleset holds the user's own rules.
 	Own Ruleset `json:"own"`
@@ -29,12 +31,16 @@ type Changes struct {
 }
 
 // DefaultChange is what a user changed of one default rule.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#push-rules-api
 type DefaultChange struct {
 	Enabled *bool             `json:"enabled,omitempty"`
 	Actions []json.RawMessage `json:"actions,omitzero"`
 }
 
 // NewRule is what the API takes for a rule.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#push-rules-api
 type NewRule struct {
 	Actions    []json.RawMessage `json:"actions"`
 	Conditions []json.RawMessage `json:"conditions"`

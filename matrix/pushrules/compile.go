@@ -8,6 +8,8 @@ import (
 
 // Rules is the compiled rules of one user. It never changes and is safe for
 // concurrent use.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#push-rules
 type Rules struct {
 	user     matrix.UserID
 	before   []compiled // override and content rules
@@ -23,6 +25,8 @@ type compiled struct {
 }
 
 // Outcome is what the rules say about one event. The zero value is silence.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#actions
 type Outcome struct {
 	// Notify says that the user is to be told.
 	Notify bool
@@ -38,6 +42,8 @@ type Outcome struct {
 
 // Compile prepares the rules of a user. Rules that are off or malformed are
 // left out: they match nothing.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#push-rules
 func Compile(user matrix.UserID, rules *Ruleset) *Rules {
 	out := &Rules{
 		user:     user,

@@ -61,6 +61,8 @@ var defaultRules = []defaultRule{
 }
 
 // Default returns the rules of a user who changed nothing.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#predefined-rules
 func Default(user matrix.UserID) Ruleset {
 	none := Changes{}
 	return none.Ruleset(user)

@@ -11,6 +11,8 @@ import (
 // Input is an event with what the rules ask about its room. It remembers what
 // was looked up, so that one Input serves all users of a room; it must not be
 // used by two goroutines at once.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#conditions-1
 type Input struct {
 	event     *event.Event
 	members   int64
@@ -26,6 +28,8 @@ type lookedUp struct {
 // NewInput returns the input of an event for a room of so many joined members.
 // mayNotify reports whether the power of the sender reaches the level under
 // this name in the notifications of the power levels, such as "room"; nil means that it never does.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#conditions-1
 func NewInput(e *event.Event, members int64, mayNotify func(kind string) bool) *Input {
 	if mayNotify == nil {
 		mayNotify = func(string) bool { return false }

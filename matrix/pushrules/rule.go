@@ -15,6 +15,8 @@ import (
 )
 
 // Kind is one of the five kinds of rules.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#push-rules
 type Kind string
 
 // The kinds, in the order in which they are asked.
@@ -27,9 +29,13 @@ const (
 )
 
 // Kinds returns all kinds, in the order in which they are asked.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#push-rules
 func Kinds() []Kind { return []Kind{Override, Content, Room, Sender, Underride} }
 
 // ParseKind returns the kind of this name, or M_INVALID_PARAM.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#push-rules
 func ParseKind(s string) (Kind, error) {
 	switch k := Kind(s); k {
 	case Override, Content, Room, Sender, Underride:
@@ -42,6 +48,8 @@ func ParseKind(s string) (Kind, error) {
 func (k Kind) hasConditions() bool { return k == Override || k == Underride }
 
 // Rule is one rule, as the API shows it.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#push-rules
 type Rule struct {
 	ID      string `json:"rule_id"`
 	Default bool   `json:"default"`
@@ -57,6 +65,8 @@ type Rule struct {
 
 // Ruleset is all rules of a user. Those of a kind are in the order in which
 // they are asked.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#push-rules
 type Ruleset struct {
 	Override  []Rule `json:"override"`
 	Content   []Rule `json:"content"`

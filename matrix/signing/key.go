@@ -11,6 +11,8 @@ import (
 )
 
 // Algorithm is the only signature algorithm there is.
+//
+// https://spec.matrix.org/v1.19/appendices/#signing-details
 const Algorithm = "ed25519"
 
 // PolicyServerKeyID is the key ID of policy servers. It is published nowhere
@@ -20,6 +22,8 @@ const Algorithm = "ed25519"
 const PolicyServerKeyID matrix.KeyID = Algorithm + ":policy_server"
 
 // Key is a private key and in whose name it signs.
+//
+// https://spec.matrix.org/v1.19/appendices/#signing-details
 type Key struct {
 	Server  matrix.ServerName
 	ID      matrix.KeyID
@@ -28,6 +32,8 @@ type Key struct {
 
 // NewKey makes a key from the system's randomness. Its ID is ed25519:version;
 // a version is of [a-zA-Z0-9_].
+//
+// https://spec.matrix.org/v1.19/appendices/#cryptographic-key-representation
 func NewKey(server matrix.ServerName, version string) (Key, error) {
 	id, err := matrix.ParseKeyID(Algorithm + ":" + version)
 	if err != nil {

@@ -41,6 +41,8 @@ func Verify(obj []byte, entity string, id matrix.KeyID, pub ed25519.PublicKey) e
 
 // VerifyBytes checks a signature over the bytes that were signed. The error is
 // an M_UNAUTHORIZED.
+//
+// https://spec.matrix.org/v1.19/appendices/#checking-for-a-signature
 func VerifyBytes(message []byte, sig, entity string, id matrix.KeyID, pub ed25519.PublicKey) error {
 	b, err := DecodeBase64(sig)
 	if err != nil || len(b) != ed25519.SignatureSize {
@@ -54,6 +56,8 @@ func VerifyBytes(message []byte, sig, entity string, id matrix.KeyID, pub ed2551
 
 // SignatureIDs returns the well-formed key IDs, of algorithms we know, under
 // which entity has signed obj, in their order.
+//
+// https://spec.matrix.org/v1.19/appendices/#checking-for-a-signature
 func SignatureIDs(obj []byte, entity string) []matrix.KeyID {
 	_, signatures, err := canonicalObject(obj)
 	if err != nil {
@@ -63,6 +67,8 @@ func SignatureIDs(obj []byte, entity string) []matrix.KeyID {
 }
 
 // KeyIDs is SignatureIDs for a canonical signatures object.
+//
+// https://spec.matrix.org/v1.19/appendices/#checking-for-a-signature
 func KeyIDs(signatures []byte, entity string) []matrix.KeyID {
 	var ids []matrix.KeyID
 	c := canonicaljson.Object(entityField(signatures, entity))
@@ -77,12 +83,16 @@ func KeyIDs(signatures []byte, entity string) []matrix.KeyID {
 
 // Signature returns the base64 text of a signature in a canonical signatures
 // object.
+//
+// https://spec.matrix.org/v1.19/appendices/#checking-for-a-signature
 func Signature(signatures []byte, entity string, id matrix.KeyID) (sig string, ok bool) {
 	return canonicaljson.Unquote(canonicaljson.Field(entityField(signatures, entity), string(id)))
 }
 
 // AddSignature returns a canonical signatures object (nil is an empty one)
 // with one signature added or replaced.
+//
+// https://spec.matrix.org/v1.19/appendices/#signing-details
 func AddSignature(signatures []byte, entity matrix.ServerName, id matrix.KeyID, sig string) []byte {
 	value := canonicaljson.AppendString(nil, sig)
 	inner := canonicaljson.SetField(entityField(signatures, string(entity)), string(id), value)

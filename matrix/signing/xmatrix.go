@@ -11,6 +11,8 @@ import (
 const maxHeaderBytes = 4096
 
 // XMatrix is an Authorization header of the scheme X-Matrix.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#request-authentication
 type XMatrix struct {
 	Origin      matrix.ServerName
 	Destination matrix.ServerName // "" when the sender is older than v1.3

@@ -10,10 +10,14 @@ import (
 )
 
 // StateSet is a state: an event for each type and state key.
+//
+// https://spec.matrix.org/v1.19/rooms/v12/#definitions
 type StateSet map[event.StateTuple]matrix.EventID
 
 // Store is where events come from. The same store may be used by many
 // resolutions at a time.
+//
+// https://spec.matrix.org/v1.19/rooms/v12/#definitions
 type Store interface {
 	// Events returns the events with these IDs, whether or not they were
 	// rejected. What the store lacks is missing from the result.
@@ -25,6 +29,8 @@ type Store interface {
 
 // ChainStore is a Store with an index of auth chains. [Resolve] asks it one
 // question in place of walking the chains of the whole state.
+//
+// https://spec.matrix.org/v1.19/rooms/v12/#definitions
 type ChainStore interface {
 	Store
 	// Reached returns those of the targets that are in the auth chain of one
