@@ -23,6 +23,8 @@ var rules = map[string]func([]*goFile) []string{
 	"sizes":          tooLong,
 	"comments":       uncommented,
 	"no owner above": ownersImportOwners,
+	"one protocol":   handMade,
+	"documented":     undocumented,
 }
 
 func TestArchitecture(t *testing.T) {
@@ -197,6 +199,17 @@ func TestRulesNotice(t *testing.T) {
 			"account/a.go has 401 lines"},
 		"long function": {"sizes", "account/a.go", "package account\n\nfunc f() {" + strings.Repeat("\n", maxFunctionLines) + "}",
 			"f in account/a.go has 61 lines"},
+		"signs by itself": {"one protocol", "account/a.go", `package account; func f() { ed25519.Sign(k, b) }`,
+			"account/a.go calls ed25519.Sign"},
+		"second way in": {"one protocol", "clientapi/a.go", `package clientapi; func f() { event.ParseUntrusted(b, r) }`,
+			"clientapi/a.go calls event.ParseUntrusted, which only [matrix/… roomserver] may"},
+		"hashes by itself": {"one protocol", "federation/client/a.go", `package client; import _ "crypto/sha256"`,
+			"federation/client/a.go imports crypto/sha256"},
+		"takes an event apart": {"one protocol", "federation/a.go", "package federation; type t struct { P []string `json:\"prev_events\"` }",
+			"federation/a.go:1:48 takes an event apart"},
+		"undocumented": {"documented", "matrix/a.go", `package matrix; func F() {}`, "matrix.F has no comment"},
+		"no section": {"documented", "matrix/a.go", "package matrix\n\n// F does.\nfunc F() {}",
+			"matrix.F links no section"},
 		"no comment": {"comments", "account/a.go", "package account", "account must be defined by one package comment"},
 	} {
 		t.Run(name, func(t *testing.T) {
