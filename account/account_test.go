@@ -300,3 +300,21 @@ func TestAuthenticateCostsNoQuery(t *testing.T) {
 func setPassword(user matrix.UserID, hash string) func(context.Context, *storage.Tx) error {
 	return func(ctx context.Context, tx *storage.Tx) error { return users.SetPassword(ctx, tx, user, hash) }
 }
+
+func TestSightingsAreWrittenWhenTheServerStops(t *testing.T) {
+	t.Parallel()
+	s := start(t, testkit.OpenDB(t, "sqlite"), nil)
+	login := s.person(t, "alice")
+	who, err := s.Authenticate(t.Context(), login.Token)
+	wants(t, err, "")
+	s.clock.forward(time.Hour)
+	s.Saw(who, "192.0.2.7")
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	wants(t, s.Run(ctx), "")
+	d, err := s.Device(t.Context(), login.User, login.Device)
+	wants(t, err, "")
+	if d.SeenIP != "192.0.2.7" || d.Seen != s.clock.now().UnixMilli() {
+		t.Errorf("device %+v", d)
+	}
+}

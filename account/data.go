@@ -20,7 +20,10 @@ const (
 	// keeps: an initial sync carries all of it.
 	maxAccountDataTotal   = 8 << 20
 	maxAccountDataEntries = 10_000
-	maxTypeBytes          = 255
+	// smallData is what an entry may grow to without all of them being added
+	// up: read markers change all the time.
+	smallData    = 512
+	maxTypeBytes = 255
 	// maxFilterBytes and maxFilters bound the filters of an account. Clients
 	// have a handful.
 	maxFilterBytes = 64 << 10
@@ -70,6 +73,8 @@ func (s *Server) SetManagedData(ctx context.Context, user matrix.UserID, room ma
 		switch {
 		case err == nil && have == canonical:
 			return nil // nobody need wake up
+		case err == nil && len(canonical) <= max(len(have), smallData):
+			return users.SetAccountData(ctx, tx, user, room, typ, canonical)
 		case err != nil && !matrix.IsCode(err, "M_NOT_FOUND"):
 			return err
 		}

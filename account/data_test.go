@@ -1,6 +1,7 @@
 package account_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -77,15 +78,18 @@ func TestAccountDataIsBounded(t *testing.T) {
 	t.Parallel()
 	s := start(t, testkit.OpenDB(t, "sqlite"), nil)
 	alice := s.person(t, "alice").User
-	big := json.RawMessage(`{"a":"` + strings.Repeat("x", 60<<10) + `"}`)
-	var err error
-	for i := range 200 {
-		if err = s.SetAccountData(t.Context(), alice, "", fmt.Sprint("t", i), big); err != nil {
-			break
+	big := `{"a":"` + strings.Repeat("x", 60<<10) + `"}`
+	_, err := s.DB.Append(t.Context(), func(ctx context.Context, tx *storage.Tx) error {
+		for i := range 8 << 20 / len(big) {
+			if err := users.SetAccountData(ctx, tx, alice, "", fmt.Sprint("t", i), big); err != nil {
+				return err
+			}
 		}
-	}
-	wants(t, err, "M_TOO_LARGE")
-	wants(t, s.SetAccountData(t.Context(), alice, "", "t0", big), "") // what is there can be replaced
+		return nil
+	})
+	wants(t, err, "")
+	wants(t, s.SetAccountData(t.Context(), alice, "", "more", json.RawMessage(big)), "M_TOO_LARGE")
+	wants(t, s.SetAccountData(t.Context(), alice, "", "t0", json.RawMessage(big[:len(big)-3]+`y"}`)), "") // it replaces
 }
 
 func TestFilters(t *testing.T) {
@@ -239,23 +243,31 @@ func TestPasswordHashes(t *testing.T) {
 func TestManyDevices(t *testing.T) {
 	t.Parallel()
 	s := start(t, testkit.OpenDB(t, "sqlite"), nil)
-	s.person(t, "alice") // one
+	alice := s.person(t, "alice").User
+	_, err := s.DB.Append(t.Context(), func(ctx context.Context, tx *storage.Tx) error {
+		for i := range 497 {
+			if err := users.AddDevice(ctx, tx, alice, users.Device{ID: matrix.DeviceID(fmt.Sprint("D", i))}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	wants(t, err, "")
 	var group sync.WaitGroup
-	for worker := range 4 {
+	for i := range 8 {
 		group.Go(func() {
-			for i := range 130 {
-				_, err := s.LoginByPassword(t.Context(), password("alice"), "secret",
-					account.Client{DeviceID: matrix.DeviceID(fmt.Sprintf("D%d-%d", worker, i))})
-				if err != nil && !matrix.IsCode(err, "M_RESOURCE_LIMIT_EXCEEDED") {
-					t.Error(err)
-				}
+			_, err := s.LoginByPassword(t.Context(), password("alice"), "secret", account.Client{DeviceID: matrix.DeviceID(fmt.Sprint("E", i))})
+			if err != nil && !matrix.IsCode(err, "M_RESOURCE_LIMIT_EXCEEDED") {
+				t.Error(err)
 			}
 		})
 	}
 	group.Wait()
-	devices, err := s.Devices(t.Context(), "@alice:interieur.example")
+	devices, err := s.Devices(t.Context(), alice)
 	wants(t, err, "")
 	if len(devices) != 500 {
 		t.Errorf("%d devices, want 500", len(devices))
 	}
+	_, err = s.LoginByPassword(t.Context(), password("alice"), "secret", account.Client{DeviceID: "D0"})
+	wants(t, err, "") // one that is there can log in again
 }

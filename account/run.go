@@ -30,6 +30,9 @@ func (s *Server) Run(ctx context.Context) error {
 		pos, err = storage.Head(ctx, r)
 		return err
 	})
+	if ctx.Err() != nil {
+		err = nil // we were stopped before we began
+	}
 	follow, clean := time.NewTicker(followEvery), time.NewTicker(housekeepEvery)
 	defer follow.Stop()
 	defer clean.Stop()

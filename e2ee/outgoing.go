@@ -241,12 +241,12 @@ func (s *Server) left(ctx context.Context, r *storage.Reader, next *step, m room
 	if err != nil {
 		return err
 	}
+	still, err := s.shared(ctx, r, candidates)
+	if err != nil {
+		return err
+	}
 	for user := range known {
-		still, err := s.shared(ctx, r, []matrix.UserID{user})
-		if err != nil {
-			return err
-		}
-		if len(still) == 0 {
+		if !slices.Contains(still, user) {
 			next.forget = append(next.forget, user)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"beffroi/matrix/canonicaljson"
 	"beffroi/storage"
 	"beffroi/storage/keys"
-	"beffroi/storage/rooms"
 )
 
 const (
@@ -81,22 +80,9 @@ func crossSigningOf(user matrix.UserID, master, selfSigning json.RawMessage) (li
 
 // shared returns those of remote accounts that share a room with us: their
 // servers tell us of changes.
-func (s *Server) shared(ctx context.Context, r *storage.Reader, list []matrix.UserID) (found []matrix.UserID, err error) {
-	for _, user := range list {
-		servers, err := rooms.SharedServers(ctx, r, user)
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(servers, s.isUs) {
-			found = append(found, user)
-		}
-	}
-	return found, nil
+func (s *Server) shared(ctx context.Context, r *storage.Reader, list []matrix.UserID) ([]matrix.UserID, error) {
+	return keys.SharingRoom(ctx, r, s.ServerName, list)
 }
-
-// maxTracked bounds how many accounts one request begins to track; the others
-// wait for the next request.
-const maxTracked = 200
 
 // track begins to keep the lists of remote accounts that share a room with us:
 // they are marked, and [Server.Run] fetches them.
@@ -109,7 +95,7 @@ func (s *Server) track(ctx context.Context, list []matrix.UserID) error {
 			return err
 		}
 		remote = slices.DeleteFunc(remote, func(user matrix.UserID) bool { _, ok := known[user]; return ok })
-		begin, err = s.shared(ctx, r, remote[:min(len(remote), maxTracked)])
+		begin, err = s.shared(ctx, r, remote)
 		return err
 	})
 	if err != nil || len(begin) == 0 {

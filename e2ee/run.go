@@ -16,6 +16,9 @@ import (
 const (
 	// safetyTick bounds what a lost hint costs.
 	safetyTick = time.Second
+	// followPause is how long the log is let alone after it was read: a busy
+	// server commits a hundred times in it.
+	followPause = 50 * time.Millisecond
 	// sweepEvery is how often what has expired is looked for.
 	sweepEvery = time.Hour
 	// resyncChunk is how many lists are fetched in one round, and resyncRetry
@@ -58,6 +61,11 @@ func (s *Server) Run(ctx context.Context) error {
 	for {
 		if err := s.follow(ctx, &at); err != nil && ctx.Err() == nil {
 			s.Logger.WarnContext(ctx, "device lists cannot follow the log; trying again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(followPause):
 		}
 		select {
 		case <-ctx.Done():

@@ -234,13 +234,18 @@ func TestClaimForManyDevices(t *testing.T) {
 	each(t, func(t *testing.T, s *server) {
 		const devices = 300
 		var list []matrix.DeviceID
+		var group sync.WaitGroup
 		for i := range devices {
-			d := s.device(t, alice, matrix.DeviceID(fmt.Sprintf("D%03d", i)))
-			if i%10 != 0 {
-				s.publish(t, d, 1)
-			}
-			list = append(list, d.id)
+			id := matrix.DeviceID(fmt.Sprintf("D%03d", i))
+			list = append(list, id)
+			group.Go(func() {
+				d := s.device(t, alice, id)
+				if i%10 != 0 {
+					s.publish(t, d, 1)
+				}
+			})
 		}
+		group.Wait()
 		before := s.db.Statements()
 		started := time.Now()
 		got, err := s.Claim(t.Context(), claimOf(alice, list...))

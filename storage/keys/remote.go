@@ -67,6 +67,23 @@ func RemoteDevices(ctx context.Context, r *storage.Reader, users []matrix.UserID
 	return list, err
 }
 
+// SharingRoom returns those of accounts that are joined to a room of which a
+// server has a joined member.
+func SharingRoom(ctx context.Context, r *storage.Reader, server matrix.ServerName, list []matrix.UserID) (found []matrix.UserID, err error) {
+	const q = `
+		SELECT DISTINCT m.user_id FROM memberships m
+		WHERE m.membership = 'join' AND EXISTS (
+			SELECT 1 FROM memberships o WHERE o.room_nid = m.room_nid AND o.membership = 'join' AND o.server = $1)
+		AND m.user_id IN ($LIST)`
+	err = storage.EachIn(ctx, r, q, []any{string(server)}, list, func(rows *sql.Rows) error {
+		var user matrix.UserID
+		err := rows.Scan(&user)
+		found = append(found, user)
+		return err
+	})
+	return found, err
+}
+
 // SetRemoteList stores how far a list goes, and whether it may be used.
 func SetRemoteList(ctx context.Context, tx *storage.Tx, l RemoteList) error {
 	stale := 0
