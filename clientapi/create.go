@@ -59,10 +59,24 @@ func (s *Server) createRoom(ctx context.Context, who *caller, r *http.Request, r
 		return roomIDResponse{}, err
 	}
 	id, err := s.Rooms.CreateRoom(ctx, roomserver.CreateRequest{CreateRequest: plan, AliasName: req.AliasName, Profile: profile})
-	if id != "" && errors.As(err, new(*matrix.Error)) {
-		err = nil
+	if answer, ok := errors.AsType[*matrix.Error](err); ok {
+		err = refusedRoom(answer, id)
 	}
 	return roomIDResponse{id}, err
+}
+
+// refusedRoom says what a creator is told of an error. That the state of the
+// room contradicts itself is the fault of the parameters, unless the policy
+// refused it.
+func refusedRoom(answer *matrix.Error, made matrix.RoomID) error {
+	_, byPolicy := answer.Fields["org.beffroi.policy"]
+	switch {
+	case made != "":
+		return nil
+	case answer.Code == "M_FORBIDDEN" && !byPolicy:
+		return matrix.NewError(http.StatusBadRequest, "M_INVALID_ROOM_STATE", "%s", answer.Text)
+	}
+	return answer
 }
 
 // plan parses the request.

@@ -69,6 +69,11 @@ func (s *Server) deleteDevices(ctx context.Context, who *caller, _ *http.Request
 	if req.Devices == nil {
 		return httpx.None{}, matrix.MissingParam("devices is missing")
 	}
+	for _, id := range req.Devices {
+		if !storable(string(id)) {
+			return httpx.None{}, matrix.InvalidParam("a device ID has a NUL")
+		}
+	}
 	proof, err := s.prove(ctx, who, opDeleteDevices, subjectOf(req.Devices), req.Auth)
 	if err != nil {
 		return httpx.None{}, err

@@ -15,6 +15,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"beffroi/account"
+	"beffroi/bus"
 	"beffroi/clientapi"
 	"beffroi/e2ee"
 	"beffroi/federation/client"
@@ -26,6 +27,7 @@ import (
 	"beffroi/policystore"
 	"beffroi/roomserver"
 	"beffroi/storage"
+	"beffroi/syncapi"
 )
 
 const server matrix.ServerName = "here.example"
@@ -54,6 +56,8 @@ func startOn(t *testing.T, db *storage.DB, change ...options) *host {
 	for _, fn := range change {
 		fn(&ao, &co, &po)
 	}
+	hints := new(bus.Local)
+	db.OnCommit(hints.Publish)
 	gate, err := policystore.Open(t.Context(), po)
 	if err != nil {
 		t.Fatal(err)
@@ -75,9 +79,24 @@ func startOn(t *testing.T, db *storage.DB, change ...options) *host {
 	co.Rooms = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: gate, Remote: others})
 	co.Keys = e2ee.New(e2ee.Options{DB: db, ServerName: server, Remote: others, Outbox: sendqueue.Outbox{}})
 	co.Remote = others
+	co.Sync = syncapi.New(syncapi.Options{DB: db, Bus: hints, Rooms: co.Rooms, Devices: co.Keys})
+	run(t, co.Sync.Run)
 	h := &host{router: httpx.NewRouter(httpx.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil))}), accounts: co.Accounts, db: db}
 	clientapi.New(co).Routes(h.router)
 	return h
+}
+
+// run runs a component until the test ends.
+func run(t *testing.T, component func(context.Context) error) {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- component(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // remote is the real client of federation.
@@ -164,7 +183,10 @@ func (h *host) registers(t testing.TB, name string) *person {
 	return &person{h, got.Get("user_id").String(), got.Get("access_token").String(), got.Get("device_id").String()}
 }
 
-func (p *person) get(t testing.TB, path string) reply { t.Helper(); return p.call(t, p.token, "GET", path, nil) }
+func (p *person) get(t testing.TB, path string) reply {
+	t.Helper()
+	return p.call(t, p.token, "GET", path, nil)
+}
 
 func (p *person) put(t testing.TB, path string, body any) reply {
 	t.Helper()

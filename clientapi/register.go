@@ -114,6 +114,9 @@ func (s *Server) submitToken(ctx context.Context, _ *caller, _ *http.Request, re
 	if req.SID == "" || req.ClientSecret == "" || req.Token == "" {
 		return nil, matrix.MissingParam("sid, client_secret and token are needed")
 	}
+	if !storable(req.SID) {
+		return nil, matrix.InvalidParam("sid has a NUL")
+	}
 	_, err := s.Accounts.SubmitEmailCode(ctx, req.SID, req.ClientSecret, req.Token)
 	return map[string]bool{"success": true}, err
 }

@@ -15,6 +15,7 @@ import (
 	"beffroi/matrix"
 	"beffroi/policy"
 	"beffroi/roomserver"
+	"beffroi/syncapi"
 )
 
 // Gate is the policy layer.
@@ -38,6 +39,7 @@ type Options struct {
 	Accounts   *account.Server
 	Rooms      *roomserver.Server
 	Keys       *e2ee.Server
+	Sync       *syncapi.Server
 	Gate       Gate
 	Remote     Remote
 

@@ -134,6 +134,7 @@ func (s *Server) aboutRooms() []route {
 
 func (s *Server) aboutHistory() []route {
 	return []route{
+		{get, v3 + "/sync", session, freeRead, do(s.sync)},
 		{get, v3 + "/joined_rooms", session, freeOwn, do(s.joinedRooms)},
 		{get, v3 + "/rooms/{roomID}/messages", session, freeRead, do(s.messages)},
 		{get, v3 + "/rooms/{roomID}/event/{eventID}", session, freeRead, do(s.event)},
