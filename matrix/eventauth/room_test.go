@@ -213,11 +213,16 @@ func ruleOf(t testing.TB, err error) string {
 	if !ok {
 		t.Fatalf("%v is no *NotAllowed", err)
 	}
+	note(refusal.Version, refusal.Rule)
 	return refusal.Rule
 }
 
 // expand reads "1-5:x 6-:y".
-func expand(t *testing.T, s string) map[string]string {
+func expand(t interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}, s string,
+) map[string]string {
 	t.Helper()
 	out := make(map[string]string)
 	for _, item := range strings.Fields(s) {
