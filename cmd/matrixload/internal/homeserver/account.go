@@ -118,7 +118,7 @@ func registrationMAC(secret, nonce, name, password string) string {
 func (s *Server) loggedIn(raw []byte) (*User, error) {
 	u := &User{Server: s, ID: gjson.GetBytes(raw, "user_id").String(), token: gjson.GetBytes(raw, "access_token").String()}
 	if u.ID == "" || u.token == "" {
-		return nil, &Fault{Kind: "200 without an access token"} // its body may hold secrets
+		return nil, &Fault{Cause: "200 without an access token"} // its body may hold secrets
 	}
 	return u, nil
 }

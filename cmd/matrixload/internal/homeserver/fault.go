@@ -24,9 +24,9 @@ const (
 
 // Fault is a request that failed.
 type Fault struct {
-	// Kind is what faults are counted by: the status and the errcode, or what
+	// Cause is what faults are counted by: the status and the errcode, or what
 	// became of the connection.
-	Kind string
+	Cause string
 	// Detail is what was said, for people.
 	Detail string
 	// RetryAfter is how long the server asks to wait, 0 if it does not.
@@ -35,25 +35,28 @@ type Fault struct {
 	body []byte // of an answer that is no success
 }
 
-// Error returns the kind and the detail.
+// Kind returns the cause.
+func (f *Fault) Kind() string { return f.Cause }
+
+// Error returns the cause and the detail.
 func (f *Fault) Error() string {
 	if f.Detail == "" {
-		return f.Kind
+		return f.Cause
 	}
-	return f.Kind + ": " + f.Detail
+	return f.Cause + ": " + f.Detail
 }
 
 // refused describes an answer that is not a success.
 func refused(resp *http.Response, raw []byte) *Fault {
-	f := &Fault{Kind: strconv.Itoa(resp.StatusCode), body: raw}
+	f := &Fault{Cause: strconv.Itoa(resp.StatusCode), body: raw}
 	if gjson.ValidBytes(raw) {
 		if code := gjson.GetBytes(raw, "errcode").String(); isCode(code) {
-			f.Kind += " " + code
+			f.Cause += " " + code
 		}
 		f.Detail = shorten(gjson.GetBytes(raw, "error").String())
 		f.RetryAfter = time.Duration(gjson.GetBytes(raw, "retry_after_ms").Int()) * time.Millisecond
 	} else {
-		f.Kind += " without JSON"
+		f.Cause += " without JSON"
 		f.Detail = shorten(string(raw))
 	}
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
@@ -92,12 +95,12 @@ func lost(ctx context.Context, err error) error {
 	case errors.As(err, &dns):
 		kind = "name not found"
 	}
-	return &Fault{Kind: kind, Detail: shorten(err.Error())}
+	return &Fault{Cause: kind, Detail: shorten(err.Error())}
 }
 
 // unexpected is the fault of an answer that lacks what it must have.
 func unexpected(what string, raw []byte) error {
-	return &Fault{Kind: "200 without " + what, Detail: shorten(string(raw))}
+	return &Fault{Cause: "200 without " + what, Detail: shorten(string(raw))}
 }
 
 func shorten(s string) string {

@@ -123,7 +123,7 @@ func TestFaultsHaveKinds(t *testing.T) {
 			u := &User{Server: serve(t, tc.answer), ID: "@a:one.example", token: "t"}
 			_, err := u.Send(t.Context(), "!r:one.example", "1", []byte("{}"))
 			fault, ok := errors.AsType[*Fault](err)
-			if !ok || fault.Kind != tc.kind {
+			if !ok || fault.Cause != tc.kind {
 				t.Errorf("got %v, want the kind %q", err, tc.kind)
 			}
 			if len(fault.Detail) > maxDetail+50 {
@@ -142,7 +142,7 @@ func TestTimeoutIsAFaultAndCancelIsNot(t *testing.T) {
 		expired, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		<-expired.Done()
-		if err := lost(expired, expired.Err()); err.(*Fault).Kind != "timeout" {
+		if err := lost(expired, expired.Err()); err.(*Fault).Kind() != "timeout" {
 			t.Errorf("got %v", err)
 		}
 		ended, cancel := context.WithCancel(t.Context())

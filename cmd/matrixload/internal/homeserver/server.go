@@ -127,7 +127,7 @@ func (s *Server) do(ctx context.Context, r request) ([]byte, error) {
 	case err != nil:
 		return nil, lost(ctx, err)
 	case int64(len(raw)) > r.maxBytes:
-		return nil, &Fault{Kind: "answer too long", Detail: fmt.Sprintf("%s %s: more than %d bytes", r.method, req.URL.Path, r.maxBytes)}
+		return nil, &Fault{Cause: "answer too long", Detail: fmt.Sprintf("%s %s: more than %d bytes", r.method, req.URL.Path, r.maxBytes)}
 	case resp.StatusCode != http.StatusOK:
 		return nil, refused(resp, raw)
 	}
