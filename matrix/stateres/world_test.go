@@ -74,6 +74,19 @@ func (w *world) run(steps int) {
 	}
 }
 
+// grow lets the servers act until the room has n events. Most of what they
+// try makes none, because it is not allowed.
+func (w *world) grow(n int) {
+	w.t.Helper()
+	const triesPerEvent = 200
+	for tries := 0; len(w.events) < n; tries++ {
+		if tries > triesPerEvent*n {
+			w.t.Fatalf("the room stays at %d events: nobody may do anything in it", len(w.events))
+		}
+		w.run(1)
+	}
+}
+
 func (w *world) resolveFast(sets []stateres.StateSet) stateres.StateSet {
 	w.t.Helper()
 	out, err := stateres.Resolve(w.t.Context(), w.rules, sets, w, stateres.Budget{})
