@@ -298,10 +298,11 @@ func (b *Inbox) finish(ctx context.Context, a *arrived) {
 			b.release(a)
 			return
 		}
-		b.Logger.WarnContext(ctx, "transaction not finished; trying again", "origin", a.name.origin, "error", err)
-		if !b.pause(ctx, min(tries, maxTries)) {
-			return
+		if ctx.Err() != nil {
+			return // it is worked through again, which changes nothing
 		}
+		b.Logger.WarnContext(ctx, "transaction not finished; trying again", "origin", a.name.origin, "error", err)
+		b.pause(ctx, min(tries, maxTries))
 	}
 }
 
