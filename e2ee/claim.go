@@ -22,7 +22,7 @@ type Claim struct {
 // ClaimResult is the keys that were claimed, under algorithm:ID.
 type ClaimResult struct {
 	OneTimeKeys map[matrix.UserID]map[matrix.DeviceID]map[string]json.RawMessage `json:"one_time_keys"`
-	Failures    map[matrix.ServerName]Failure                                    `json:"failures,omitempty"`
+	Failures    map[matrix.ServerName]Failure                                    `json:"failures"`
 }
 
 func newClaimResult() ClaimResult {

@@ -27,7 +27,7 @@ type QueryResult struct {
 	MasterKeys      map[matrix.UserID]json.RawMessage                     `json:"master_keys"`
 	SelfSigningKeys map[matrix.UserID]json.RawMessage                     `json:"self_signing_keys"`
 	UserSigningKeys map[matrix.UserID]json.RawMessage                     `json:"user_signing_keys,omitempty"`
-	Failures        map[matrix.ServerName]Failure                         `json:"failures,omitempty"`
+	Failures        map[matrix.ServerName]Failure                         `json:"failures"`
 }
 
 func newQueryResult() QueryResult {
