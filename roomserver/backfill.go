@@ -72,8 +72,19 @@ func (s *Server) backfillFrom(ctx context.Context, id matrix.RoomID, servers []m
 // the newest first, and in no state.
 func (s *Server) keepHistory(ctx context.Context, from matrix.ServerName, id matrix.RoomID, events []*event.Event) (kept int, err error) {
 	slices.SortStableFunc(events, func(a, b *event.Event) int { return cmp.Compare(b.Depth(), a.Depth()) })
+	stored, _, err := s.storedList(ctx, idsOf(events))
+	if err != nil {
+		return 0, err
+	}
+	have := make(map[matrix.EventID]*event.Event, len(stored))
+	for _, e := range stored {
+		have[e.ID()] = e.Event
+	}
 	judged := make([]*rooms.Event, 0, len(events))
 	for _, e := range events {
+		if ours := have[e.ID()]; ours != nil {
+			e = ours // an event of the state, which the other server may give without its content
+		}
 		verdict, err := s.judgeHistory(ctx, from, e)
 		if err != nil {
 			return 0, err
@@ -178,6 +189,14 @@ func (s *Server) moveEdges(ctx context.Context, tx *storage.Tx, roomNID int64, r
 	}
 	rooms.AddEdges(tx, roomNID, unknown)
 	return rooms.RemoveEdges(ctx, tx, roomNID, eventIDs(reached))
+}
+
+func idsOf(events []*event.Event) []matrix.EventID {
+	ids := make([]matrix.EventID, len(events))
+	for i, e := range events {
+		ids[i] = e.ID()
+	}
+	return ids
 }
 
 func eventIDs(events []*rooms.Event) []matrix.EventID {

@@ -55,9 +55,9 @@ type Outgoing struct {
 // position, at most limit events, and how far the log was read for it: beyond
 // the last event returned there may be positions that are nobody's concern.
 //
-// An event goes to the servers with a joined member; one that ends or offers a
-// membership also to the server of the member, which is no longer, or not yet,
-// among them.
+// An event goes to the servers with a joined member; one that ends a membership
+// also to the server of the member, which is no longer among them. The server
+// of a guest has got the invitation already.
 func OutgoingEvents(ctx context.Context, r *storage.Reader, self matrix.ServerName, after storage.Position,
 	limit int) (out []Outgoing, head storage.Position, err error) {
 	if head, err = storage.Head(ctx, r); err != nil {
@@ -92,7 +92,7 @@ func OutgoingEvents(ctx context.Context, r *storage.Reader, self matrix.ServerNa
 
 func destinations(e *Event, joined []matrix.ServerName, self matrix.ServerName) []matrix.ServerName {
 	to := slices.Clone(joined)
-	if key, ok := e.StateKey(); ok && e.Type() == "m.room.member" {
+	if key, ok := e.StateKey(); ok && (e.Membership() == "leave" || e.Membership() == "ban") {
 		to = append(to, matrix.UserID(key).Server())
 	}
 	slices.Sort(to)
