@@ -50,9 +50,13 @@ func (s *Server) createRoom(ctx context.Context, who *caller, r *http.Request, r
 		return roomIDResponse{}, err
 	}
 	for _, invite := range req.Invite3PID {
-		if err := s.checkInvite3PID(r, who, invite); err != nil {
+		if err := invite.check(); err != nil {
 			return roomIDResponse{}, err
 		}
+		if err := s.askEmail(r, who, invite.Address); err != nil {
+			return roomIDResponse{}, err
+		}
+		return roomIDResponse{}, errNoIdentityServer()
 	}
 	profile, err := s.membershipProfile(ctx, who.User)
 	if err != nil {

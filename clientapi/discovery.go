@@ -86,6 +86,13 @@ func (s *Server) thirdPartyProtocols(context.Context, *caller, *http.Request, ht
 	return httpx.None{}, nil
 }
 
+// noThirdParty answers that there is no such network, or nobody of one.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3thirdpartyprotocolprotocol
+func (s *Server) noThirdParty(context.Context, *caller, *http.Request, httpx.None) (httpx.None, error) {
+	return httpx.None{}, matrix.NotFound("No other network is bridged here")
+}
+
 // passwordPolicy says what a password must be, as Tchap's clients ask it.
 func (s *Server) passwordPolicy(context.Context, *caller, *http.Request, httpx.None) (map[string]int, error) {
 	return map[string]int{"m.minimum_length": s.Accounts.MinPasswordLength}, nil

@@ -147,7 +147,7 @@ type invite3PID struct {
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite
 func (s *Server) invite(ctx context.Context, who *caller, r *http.Request, req inviteRequest) (httpx.None, error) {
 	if req.UserID == "" && (req.Medium != "" || req.Address != "") {
-		return httpx.None{}, s.checkInvite3PID(r, who, req.invite3PID)
+		return httpx.None{}, s.inviteAddress(ctx, who, r, req.invite3PID)
 	}
 	m, err := req.target(who, r)
 	if err != nil {
@@ -159,25 +159,35 @@ func (s *Server) invite(ctx context.Context, who *caller, r *http.Request, req i
 	return httpx.None{}, s.Rooms.Invite(ctx, m)
 }
 
-// checkInvite3PID refuses an invitation of an address: with the reason of the
-// policy where that refuses it, and because there is no identity server here
-// otherwise.
+// inviteAddress refuses an invitation of an address: with the reason of the
+// policy where that refuses it, and else because there is no identity server.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite-1
-func (s *Server) checkInvite3PID(r *http.Request, who *caller, invite invite3PID) error {
-	switch {
-	case invite.Medium == "" || invite.Address == "":
-		return matrix.MissingParam("medium and address are needed")
-	case invite.Medium != "email":
-		return matrix.NewError(http.StatusBadRequest, "M_THREEPID_MEDIUM_NOT_SUPPORTED", "Only e-mail addresses can be invited")
-	}
-	if room := r.PathValue("roomID"); room != "" {
-		if err := s.Rooms.AdmitEmailInvite(r.Context(), who.User, matrix.RoomID(room), invite.Address); err != nil {
-			return err
-		}
-	} else if err := s.askEmail(r, who, invite.Address); err != nil {
+func (s *Server) inviteAddress(ctx context.Context, who *caller, r *http.Request, invite invite3PID) error {
+	room, err := roomID(r)
+	if err != nil {
 		return err
 	}
+	if err := invite.check(); err != nil {
+		return err
+	}
+	if err := s.Rooms.AdmitEmailInvite(ctx, who.User, room, invite.Address); err != nil {
+		return err
+	}
+	return errNoIdentityServer()
+}
+
+func (i *invite3PID) check() error {
+	switch {
+	case i.Medium == "" || i.Address == "":
+		return matrix.MissingParam("medium and address are needed")
+	case i.Medium != "email":
+		return matrix.NewError(http.StatusBadRequest, "M_THREEPID_MEDIUM_NOT_SUPPORTED", "Only e-mail addresses can be invited")
+	}
+	return nil
+}
+
+func errNoIdentityServer() error {
 	return matrix.NewError(http.StatusForbidden, "M_THREEPID_DENIED",
 		"This server has no identity server: invite a person by their user ID")
 }

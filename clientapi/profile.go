@@ -47,7 +47,7 @@ func (s *Server) readProfile(ctx context.Context, user matrix.UserID, field stri
 	return s.Remote.QueryProfile(ctx, user.Server(), user, field)
 }
 
-// setProfileField changes one field. The room server writes a new name or
+// setProfileField changes one field. A follower of the log writes a new name or
 // avatar into the memberships of the caller.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname
@@ -57,26 +57,12 @@ func (s *Server) setProfileField(ctx context.Context, who *caller, r *http.Reque
 	if !ok {
 		return httpx.None{}, matrix.MissingParam("the body has no %s", field)
 	}
-	return s.changeProfile(ctx, who, field, value)
+	return httpx.None{}, s.Accounts.SetProfileField(ctx, who.User, field, value)
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname
 func (s *Server) deleteProfileField(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (httpx.None, error) {
-	return s.changeProfile(ctx, who, r.PathValue("field"), nil)
-}
-
-func (s *Server) changeProfile(ctx context.Context, who *caller, field string, value json.RawMessage) (httpx.None, error) {
-	if err := s.Accounts.SetProfileField(ctx, who.User, field, value); err != nil {
-		return httpx.None{}, err
-	}
-	if field != account.FieldDisplayName && field != account.FieldAvatarURL {
-		return httpx.None{}, nil
-	}
-	profile, err := s.membershipProfile(ctx, who.User)
-	if err != nil {
-		return httpx.None{}, err
-	}
-	return httpx.None{}, s.Rooms.UpdateProfile(ctx, who.User, profile)
+	return httpx.None{}, s.Accounts.SetProfileField(ctx, who.User, r.PathValue("field"), nil)
 }
 
 // membershipProfile returns what the memberships of an account say of it. A

@@ -99,6 +99,12 @@ func TestMemberships(t *testing.T) {
 	}
 	bob.post(t, room+"/leave", nil).ok(t)
 	bob.post(t, room+"/leave", nil).ok(t)
+	carol.put(t, room+"/state/m.room.member/"+carol.id, body{"membership": "join", "displayname": "C"}).ok(t)
+	own := carol.put(t, room+"/state/m.room.member/"+carol.id, body{"membership": "join", "displayname": "D"}).ok(t)
+	if got := alice.get(t, room+"/state/m.room.member/"+carol.id+"?format=event").ok(t); got.Get("event_id").String() != own.Get("event_id").String() || got.Get("content.displayname").String() != "D" {
+		t.Error(got.Raw)
+	}
+	carol.post(t, room+"/leave", nil).ok(t)
 	for name, tc := range map[string]struct {
 		got    reply
 		status int
@@ -112,7 +118,9 @@ func TestMemberships(t *testing.T) {
 		"unknown alias":    {alice.post(t, "/join/%23nowhere:here.example", body{}), 404, "M_NOT_FOUND"},
 		"odd via":          {alice.post(t, "/join/!nowhere:here.example?via=%2F", body{}), 400, "M_INVALID_PARAM"},
 		"neither":          {alice.post(t, "/join/nowhere", body{}), 400, "M_INVALID_PARAM"},
-		"stranger leaves":  {carol.post(t, room+"/leave", nil), 403, "M_FORBIDDEN"},
+		"state of another": {carol.put(t, room+"/state/m.room.member/"+bob.id, body{"membership": "join"}), 403, "M_FORBIDDEN"},
+		"state, server":    {alice.put(t, room+"/state/m.room.member/@eve:away.example", body{"membership": "invite"}), 502, "M_UNKNOWN"},
+		"state, no user":   {alice.put(t, room+"/state/m.room.member/eve", body{"membership": "invite"}), 400, "M_INVALID_PARAM"},
 		"knock on public":  {carol.post(t, "/knock/"+url.PathEscape(id), body{}), 403, "M_FORBIDDEN"},
 		"3pid":             {alice.post(t, room+"/invite", body{"medium": "email", "address": "a@b.example", "id_server": "x", "id_access_token": "y"}), 403, "M_THREEPID_DENIED"},
 		"forget joined":    {alice.post(t, room+"/forget", nil), 400, "M_UNKNOWN"},

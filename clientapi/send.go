@@ -51,12 +51,67 @@ func (s *Server) sendState(ctx context.Context, who *caller, r *http.Request, co
 		return eventIDResponse{}, matrix.NotJSON("the body is the content of the event")
 	}
 	key := r.PathValue("stateKey")
+	if r.PathValue("type") == typeMember {
+		if done, id, err := s.sendMembership(ctx, who, room, key, content); done || err != nil {
+			return eventIDResponse{id}, err
+		}
+	}
 	id, err := s.Rooms.Send(ctx, roomserver.SendRequest{
 		Sender: who.User, Device: who.Device, Room: room, Type: r.PathValue("type"), StateKey: &key, Content: content})
 	return eventIDResponse{id}, err
 }
 
-const typeRedaction = "m.room.redaction"
+const (
+	typeMember    = "m.room.member"
+	typeRedaction = "m.room.redaction"
+)
+
+// sendMembership takes a membership that a client writes as state. One that
+// another server has to help with, an invitation of its user or a join, is
+// made like any other; the rest is done where done is false.
+func (s *Server) sendMembership(ctx context.Context, who *caller, room matrix.RoomID, key string,
+	content json.RawMessage) (done bool, id matrix.EventID, err error) {
+	user, err := matrix.ParseUserID(key)
+	if err != nil {
+		return false, "", err
+	}
+	var c struct {
+		Membership string `json:"membership"`
+		Reason     string `json:"reason"`
+		IsDirect   bool   `json:"is_direct"`
+		roomserver.Profile
+	}
+	if err := json.Unmarshal(content, &c); err != nil {
+		return false, "", matrix.BadJSON("the content is not that of a membership")
+	}
+	switch {
+	case c.Membership == "invite" && !s.local(user):
+		err = s.Rooms.Invite(ctx, roomserver.MembershipRequest{
+			Sender: who.User, Target: user, Room: room, Reason: c.Reason, IsDirect: c.IsDirect})
+	case c.Membership == "join" && user == who.User && !s.joinedTo(ctx, who.User, room):
+		err = s.Rooms.Join(ctx, roomserver.JoinRequest{User: user, Room: room, Reason: c.Reason, Profile: c.Profile})
+	default:
+		return false, "", nil
+	}
+	if err != nil {
+		return true, "", err
+	}
+	event, err := s.Rooms.StateEvent(ctx, who.User, room, typeMember, key, true)
+	var now eventIDResponse
+	if err == nil {
+		err = json.Unmarshal(event, &now)
+	}
+	return true, now.EventID, err
+}
+
+// joinedTo reports whether a user is in a room, as far as the user may know.
+func (s *Server) joinedTo(ctx context.Context, user matrix.UserID, room matrix.RoomID) bool {
+	content, err := s.Rooms.StateEvent(ctx, user, room, typeMember, string(user), false)
+	var c struct {
+		Membership string `json:"membership"`
+	}
+	return err == nil && json.Unmarshal(content, &c) == nil && c.Membership == "join"
+}
 
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid
 func (s *Server) redact(ctx context.Context, who *caller, r *http.Request, req struct {

@@ -34,6 +34,11 @@ func (s *Server) aboutServer() []route {
 		{get, v3 + "/capabilities", session, freePublic, do(s.capabilities)},
 		{get, v3 + "/voip/turnServer", session, freePublic, do(s.turnServer)},
 		{get, v3 + "/thirdparty/protocols", session, freePublic, do(s.thirdPartyProtocols)},
+		{get, v3 + "/thirdparty/protocol/{protocol}", session, freePublic, do(s.noThirdParty)},
+		{get, v3 + "/thirdparty/location", session, freePublic, do(s.noThirdParty)},
+		{get, v3 + "/thirdparty/location/{protocol}", session, freePublic, do(s.noThirdParty)},
+		{get, v3 + "/thirdparty/user", session, freePublic, do(s.noThirdParty)},
+		{get, v3 + "/thirdparty/user/{protocol}", session, freePublic, do(s.noThirdParty)},
 		{get, v3 + "/password_policy", anyone, freePublic, do(s.passwordPolicy)},
 	}
 }
