@@ -172,10 +172,19 @@ func (a *reach) members(ctx context.Context, r *storage.Reader, req MembersReque
 	return kept, err
 }
 
-// JoinedMember is a member as a client shows one.
+// JoinedMember is a member as a client shows one. What it has none of is null:
+// clients want to see the fields.
 type JoinedMember struct {
-	DisplayName string `json:"display_name,omitempty"`
-	AvatarURL   string `json:"avatar_url,omitempty"`
+	DisplayName *string `json:"display_name"`
+	AvatarURL   *string `json:"avatar_url"`
+}
+
+// given returns a text that is not empty, or nil.
+func given(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
 }
 
 // JoinedMembers returns who has joined a room, to one who has joined it.
@@ -191,7 +200,7 @@ func (s *Server) JoinedMembers(ctx context.Context, user matrix.UserID, id matri
 		list, err := rooms.MemberEvents(ctx, r, room.NID, "join")
 		for _, e := range list {
 			key, _ := e.StateKey()
-			out[matrix.UserID(key)] = JoinedMember{stringField(e.Content(), "displayname"), stringField(e.Content(), "avatar_url")}
+			out[matrix.UserID(key)] = JoinedMember{given(stringField(e.Content(), "displayname")), given(stringField(e.Content(), "avatar_url"))}
 		}
 		return err
 	})
