@@ -334,3 +334,63 @@ func TestMailPage(t *testing.T) {
 		t.Errorf("a wrong link: %d %s", w.Code, w.Body)
 	}
 }
+
+func TestModeration(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	alice, bob := h.registers(t, "alice"), h.registers(t, "bob")
+	lock, suspend := "/_matrix/client/v1/admin/lock/"+bob.id, "/_matrix/client/v1/admin/suspend/"+bob.id
+	alice.put(t, lock, body{"locked": true}).wants(t, 403, "M_FORBIDDEN")
+	alice.get(t, suspend).wants(t, 403, "M_FORBIDDEN")
+	alice.get(t, "/admin/whois/"+bob.id).wants(t, 403, "M_FORBIDDEN")
+	if got := bob.get(t, "/admin/whois/"+bob.id).ok(t); !got.Get("devices." + bob.device + ".sessions.0.connections").IsArray() {
+		t.Error(got.Raw)
+	}
+	if alice.get(t, "/capabilities").ok(t).Get(`capabilities.m\.account_moderation`).Exists() {
+		t.Error("everybody may moderate accounts")
+	}
+	if err := h.accounts.SetAdmin(t.Context(), matrix.UserID(alice.id), true); err != nil {
+		t.Fatal(err)
+	}
+	if !alice.get(t, "/capabilities").ok(t).Get(`capabilities.m\.account_moderation.lock`).Bool() {
+		t.Error("an administrator may not moderate accounts")
+	}
+	alice.get(t, "/admin/whois/"+bob.id).ok(t)
+	alice.put(t, suspend, body{"suspended": true}).ok(t)
+	if got := alice.get(t, suspend).ok(t); got.Raw != `{"suspended":true}` {
+		t.Error(got.Raw)
+	}
+	bob.post(t, "/createRoom", body{}).wants(t, 403, "M_USER_SUSPENDED")
+	alice.put(t, lock, body{"locked": true}).ok(t)
+	bob.get(t, "/account/whoami").wants(t, 401, "M_USER_LOCKED")
+	alice.put(t, lock, body{"locked": false}).ok(t)
+	if got := alice.get(t, lock).ok(t); got.Raw != `{"locked":false}` {
+		t.Error(got.Raw)
+	}
+	for name, tc := range map[string]struct {
+		got    reply
+		status int
+		code   string
+	}{
+		"oneself":   {alice.put(t, "/_matrix/client/v1/admin/lock/"+alice.id, body{"locked": true}), 403, "M_FORBIDDEN"},
+		"nobody":    {alice.get(t, "/_matrix/client/v1/admin/lock/@nobody:here.example"), 404, "M_NOT_FOUND"},
+		"elsewhere": {alice.get(t, "/_matrix/client/v1/admin/lock/@eve:away.example"), 400, "M_INVALID_PARAM"},
+		"what":      {alice.put(t, lock, body{}), 400, "M_MISSING_PARAM"},
+	} {
+		if tc.got.status != tc.status || tc.got.Get("errcode").String() != tc.code {
+			t.Errorf("%s: %d %s, want %d %s", name, tc.got.status, tc.got.Raw, tc.status, tc.code)
+		}
+	}
+	calls := 0
+	for e, err := range h.gate.Audit(t.Context(), policystore.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == policystore.KindCall && e.Actor == alice.id && e.Subject == bob.id && strings.HasPrefix(e.Action, "PUT ") {
+			calls++
+		}
+	}
+	if calls != 4 {
+		t.Errorf("%d calls are audited, want 4", calls)
+	}
+}

@@ -30,21 +30,24 @@ func (s *Server) identify(need access, r *http.Request) (*caller, error) {
 	}
 	who.Session = found
 	s.Accounts.Saw(found, who.addr)
-	switch need {
-	case self:
+	return who, allowed(need, who, r)
+}
+
+// allowed refuses a session of the wrong person.
+func allowed(need access, who *caller, r *http.Request) error {
+	switch {
+	case need == admin && !who.Admin:
+		return matrix.Forbidden("Only an administrator may do this")
+	case need == self, need == selfOrAdmin && !who.Admin:
 		user, err := userID(r)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if user != who.User {
-			return nil, matrix.Forbidden("This belongs to %s", user)
-		}
-	case admin:
-		if !who.Admin {
-			return nil, matrix.Forbidden("Only an administrator may do this")
+			return matrix.Forbidden("This belongs to %s", user)
 		}
 	}
-	return who, nil
+	return nil
 }
 
 // accessToken returns the token of a request, "" for none. Old clients put it

@@ -18,7 +18,15 @@ var specVersions = []string{
 // unstableFeatures are what this server has beyond those versions, or had
 // before them.
 var unstableFeatures = map[string]bool{
-	"org.matrix.msc2285.stable": true, // private receipts
+	"org.matrix.msc2285.stable":                      true, // private receipts
+	"org.matrix.msc2432":                             true, // aliases of a room
+	"org.matrix.msc3827.stable":                      true, // the directory by type of room
+	"org.matrix.e2e_cross_signing":                   true,
+	"uk.half-shot.msc2666.query_mutual_rooms":        true,
+	"uk.half-shot.msc2666.query_mutual_rooms.stable": true,
+	"uk.tcpip.msc4133":                               true, // extended profiles
+	"uk.tcpip.msc4133.stable":                        true,
+	"uk.timedout.msc4323":                            true, // lock and suspend
 }
 
 type versionsResponse struct {
@@ -55,12 +63,12 @@ type enabled struct {
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities
-func (s *Server) capabilities(context.Context, *caller, *http.Request, httpx.None) (map[string]any, error) {
+func (s *Server) capabilities(_ context.Context, who *caller, _ *http.Request, _ httpx.None) (map[string]any, error) {
 	available := make(map[matrix.RoomVersion]string)
 	for _, version := range matrix.RoomVersions() {
 		available[version] = "stable"
 	}
-	return map[string]any{"capabilities": map[string]any{
+	list := map[string]any{
 		"m.room_versions":   map[string]any{"default": s.DefaultVersion, "available": available},
 		"m.change_password": enabled{true},
 		"m.set_displayname": enabled{true},
@@ -68,7 +76,13 @@ func (s *Server) capabilities(context.Context, *caller, *http.Request, httpx.Non
 		"m.profile_fields":  enabled{true},
 		"m.3pid_changes":    enabled{false},
 		"m.get_login_token": enabled{false},
-	}}, nil
+
+		"uk.tcpip.msc4133.profile_fields": enabled{true},
+	}
+	if who.Admin {
+		list["m.account_moderation"] = map[string]bool{"lock": true, "suspend": true}
+	}
+	return map[string]any{"capabilities": list}, nil
 }
 
 // turnServer answers that there is none: calls go through a media server of

@@ -2,10 +2,10 @@ package clientapi
 
 import (
 	"net/http"
-	"slices"
 
 	"beffroi/matrix"
 	"beffroi/policy"
+	"beffroi/policystore"
 )
 
 // askedLater are the actions that their owner asks the policy about, because
@@ -47,10 +47,14 @@ func (s *Server) sharesRoom(r *http.Request, a, b matrix.UserID) (bool, error) {
 	if a == "" || a == b {
 		return a == b, nil
 	}
-	mine, err := s.Rooms.JoinedRooms(r.Context(), a)
-	if err != nil || len(mine) == 0 {
-		return false, err
-	}
-	theirs, err := s.Rooms.JoinedRooms(r.Context(), b)
-	return slices.ContainsFunc(theirs, func(id matrix.RoomID) bool { return slices.Contains(mine, id) }), err
+	shared, err := s.sharedRooms(r.Context(), a, b)
+	return len(shared) > 0, err
+}
+
+// audit records what an administrator does to others.
+func (s *Server) audit(r *http.Request, rt *route, who *caller) error {
+	_, err := s.Gate.Record(r.Context(), policystore.Entry{
+		Kind: policystore.KindCall, Actor: string(who.User), Action: rt.method + " " + rt.path,
+		Subject: r.PathValue("userID"), Source: policy.SourceAdmin.String()})
+	return err
 }

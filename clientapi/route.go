@@ -27,7 +27,10 @@ const (
 	session
 	// self is a session of the user whom the path names as {userID}.
 	self
-	// admin is a session of an administrator.
+	// selfOrAdmin is a session of that user or of an administrator, whose calls
+	// are audited.
+	selfOrAdmin
+	// admin is a session of an administrator. All calls are audited.
 	admin
 )
 
@@ -50,6 +53,7 @@ var (
 	freeOwn    = free("it concerns only the caller's own account")
 	freeRead   = free("what is denied is in no state, so no reader sees it")
 	freeLeave  = free("nobody is held in a room")
+	freeAdmin  = free("administrators answer for it in the audit trail")
 	freeName   = free("it names a room, and joining it is judged")
 )
 
@@ -94,7 +98,13 @@ func (s *Server) admit(rt *route) authFunc {
 		if who.Suspended && harmful[rt.action] {
 			return nil, matrix.NewError(http.StatusForbidden, "M_USER_SUSPENDED", "You cannot do this while your account is suspended")
 		}
-		return who, s.ask(r, rt.action, who)
+		if err := s.ask(r, rt.action, who); err != nil {
+			return nil, err
+		}
+		if rt.who == admin || rt.who == selfOrAdmin && who.Admin {
+			return who, s.audit(r, rt, who)
+		}
+		return who, nil
 	}
 }
 

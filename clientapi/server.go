@@ -14,14 +14,17 @@ import (
 	"beffroi/internal/httpx"
 	"beffroi/matrix"
 	"beffroi/policy"
+	"beffroi/policystore"
 	"beffroi/roomserver"
 	"beffroi/syncapi"
 )
 
-// Gate is the policy layer.
+// Gate is the policy layer and its audit trail.
 type Gate interface {
 	// Check returns nil, or the answer that says why not.
 	Check(ctx context.Context, req *policy.Request) error
+	// Record adds a line to the audit trail.
+	Record(ctx context.Context, e policystore.Entry) (id string, err error)
 }
 
 // Remote is what this API asks of other servers. federation/client has it.

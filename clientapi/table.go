@@ -23,7 +23,12 @@ func (s *Server) table() []route {
 
 // unstable are the names of paths from before they were in the specification.
 var unstable = map[string][]string{
-	v3 + "/rooms/{roomID}/aliases": {"/_matrix/client/unstable/org.matrix.msc2432/rooms/{roomID}/aliases"},
+	v3 + "/rooms/{roomID}/aliases":   {"/_matrix/client/unstable/org.matrix.msc2432/rooms/{roomID}/aliases"},
+	v3 + "/profile/{userID}/{field}": {"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userID}/{field}"},
+	v3 + "/profile/{userID}":         {"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userID}"},
+	v1 + "/mutual_rooms":             {"/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms"},
+	v1 + "/admin/lock/{userID}":      {"/_matrix/client/unstable/uk.timedout.msc4323/admin/lock/{userID}"},
+	v1 + "/admin/suspend/{userID}":   {"/_matrix/client/unstable/uk.timedout.msc4323/admin/suspend/{userID}"},
 }
 
 func (s *Server) aboutServer() []route {
@@ -64,6 +69,12 @@ func (s *Server) aboutAccounts() []route {
 		{post, v3 + "/account/password", maybe, asks(policy.ActionLogin), do(s.changePassword)},
 		{post, v3 + "/account/password/email/requestToken", anyone, asks(policy.ActionLogin), do(s.passwordEmail)},
 		{post, v3 + "/account/password/msisdn/requestToken", anyone, asks(policy.ActionLogin), do(s.noPhone)},
+
+		{get, v3 + "/admin/whois/{userID}", selfOrAdmin, freeAdmin, do(s.whois)},
+		{get, v1 + "/admin/lock/{userID}", admin, freeAdmin, do(s.locked)},
+		{put, v1 + "/admin/lock/{userID}", admin, freeAdmin, do(s.lock)},
+		{get, v1 + "/admin/suspend/{userID}", admin, freeAdmin, do(s.suspended)},
+		{put, v1 + "/admin/suspend/{userID}", admin, freeAdmin, do(s.suspend)},
 
 		{get, v3 + "/devices", session, freeOwn, do(s.devices)},
 		{get, v3 + "/devices/{deviceID}", session, freeOwn, do(s.device)},
@@ -140,6 +151,7 @@ func (s *Server) aboutRooms() []route {
 func (s *Server) aboutHistory() []route {
 	return []route{
 		{get, v3 + "/sync", session, freeRead, do(s.sync)},
+		{get, v1 + "/mutual_rooms", session, freeOwn, do(s.mutualRooms)},
 		{get, v3 + "/joined_rooms", session, freeOwn, do(s.joinedRooms)},
 		{get, v3 + "/rooms/{roomID}/messages", session, freeRead, do(s.messages)},
 		{get, v3 + "/rooms/{roomID}/event/{eventID}", session, freeRead, do(s.event)},

@@ -2,6 +2,7 @@ package clientapi_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -149,5 +150,27 @@ func TestPushRules(t *testing.T) {
 		if tc.got.status != tc.status || tc.got.Get("errcode").String() != tc.code {
 			t.Errorf("%s: %d %s, want %d %s", name, tc.got.status, tc.got.Raw, tc.status, tc.code)
 		}
+	}
+}
+
+func TestMutualRooms(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	alice, bob := h.registers(t, "alice"), h.registers(t, "bob")
+	alice.creates(t, body{})
+	id, room := alice.creates(t, body{"preset": "public_chat"})
+	const path = "/_matrix/client/v1/mutual_rooms?user_id="
+	if got := alice.get(t, path+bob.id).ok(t); got.Raw != `{"joined":[],"count":0}` {
+		t.Error(got.Raw)
+	}
+	bob.post(t, room+"/join", nil).ok(t)
+	if got := alice.get(t, path+bob.id).ok(t); got.Get("joined.0").String() != id || got.Get("count").Int() != 1 {
+		t.Error(got.Raw)
+	}
+	if got := alice.get(t, path+bob.id+"&from="+url.QueryEscape(id)).ok(t); got.Get("joined.#").Int() != 0 {
+		t.Error(got.Raw)
+	}
+	for _, query := range []string{alice.id, "bob", "", "@:here.example", bob.id + "&from=x"} {
+		alice.get(t, path+query).wants(t, 400, "M_INVALID_PARAM")
 	}
 }
