@@ -124,3 +124,33 @@ func TestCrossSigning(t *testing.T) {
 	alice.post(t, "/keys/device_signing/upload", second).ok(t)
 	alice.post(t, "/keys/device_signing/upload", body{"master_key": body{"user_id": "@eve:here.example"}}).wants(t, http.StatusBadRequest, "")
 }
+
+func TestKeyChanges(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	alice, bob, carol := h.registers(t, "alice"), h.registers(t, "bob"), h.registers(t, "carol")
+	_, room := alice.creates(t, body{"preset": "public_chat"})
+	bob.post(t, room+"/join", nil).ok(t)
+	from := bob.get(t, "/sync").ok(t).Get("next_batch").String()
+	changes := func() reply {
+		return bob.get(t, "/keys/changes?from="+from+"&to="+bob.get(t, "/sync").ok(t).Get("next_batch").String()).ok(t)
+	}
+	if got := changes(); got.Raw != `{"changed":[],"left":[]}` {
+		t.Error(got.Raw)
+	}
+	alice.publishes(t)
+	carol.publishes(t) // who shares no room with bob
+	if got := changes(); got.Raw != `{"changed":["`+alice.id+`"],"left":[]}` {
+		t.Error(got.Raw)
+	}
+	carol.post(t, room+"/join", nil).ok(t)
+	alice.post(t, room+"/leave", nil).ok(t)
+	if got := changes(); got.Get("changed.0").String() != carol.id || got.Get("left.0").String() != alice.id {
+		t.Error(got.Raw)
+	}
+	for _, query := range []string{"", "?from=" + from, "?from=x&to=" + from, "?from=" + from + "&to=x"} {
+		if got := bob.get(t, "/keys/changes"+query); got.status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", query, got.status, got.Raw)
+		}
+	}
+}

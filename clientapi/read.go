@@ -2,7 +2,6 @@ package clientapi
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"beffroi/internal/httpx"
@@ -14,77 +13,81 @@ import (
 const maxPage = 500
 
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages
-func (s *Server) messages(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (roomserver.Page, error) {
+func (s *Server) messages(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (httpx.Raw, error) {
 	room, err := roomID(r)
 	if err != nil {
-		return roomserver.Page{}, err
+		return nil, err
 	}
 	req := roomserver.MessagesRequest{User: who.User, Device: who.Device, Room: room}
 	dir, err := httpx.QueryEnum(r, "dir", "", "f", "b")
 	if err != nil {
-		return roomserver.Page{}, err
+		return nil, err
 	}
 	if dir == "" {
-		return roomserver.Page{}, matrix.MissingParam("dir must be f or b")
+		return nil, matrix.MissingParam("dir must be f or b")
 	}
 	req.Backwards = dir == "b"
 	if req.Limit, err = httpx.QueryLimit(r, "limit", 0, maxPage); err != nil {
-		return roomserver.Page{}, err
+		return nil, err
 	}
 	if req.Filter, err = roomserver.ParseFilter([]byte(r.URL.Query().Get("filter"))); err != nil {
-		return roomserver.Page{}, err
+		return nil, err
 	}
 	if from := r.URL.Query().Get("from"); from != "" {
 		pos, err := roomserver.ParseToken(from)
 		if err != nil {
-			return roomserver.Page{}, err
+			return nil, err
 		}
 		req.From = &pos
 	}
 	if to := r.URL.Query().Get("to"); to != "" {
 		pos, err := roomserver.ParseToken(to)
 		if err != nil {
-			return roomserver.Page{}, err
+			return nil, err
 		}
 		req.To = &pos
 	}
-	return s.Rooms.Messages(ctx, req)
+	page, err := s.Rooms.Messages(ctx, req)
+	return rawPage(page), err
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid
-func (s *Server) event(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (json.RawMessage, error) {
+func (s *Server) event(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (httpx.Raw, error) {
 	room, id, err := roomAndEvent(r)
 	if err != nil {
 		return nil, err
 	}
-	return s.Rooms.Event(ctx, who.User, who.Device, room, id)
+	event, err := s.Rooms.Event(ctx, who.User, who.Device, room, id)
+	return httpx.Raw(event), err
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid
-func (s *Server) eventContext(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (roomserver.Surroundings, error) {
+func (s *Server) eventContext(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (httpx.Raw, error) {
 	room, id, err := roomAndEvent(r)
 	if err != nil {
-		return roomserver.Surroundings{}, err
+		return nil, err
 	}
 	limit, err := httpx.QueryLimit(r, "limit", 10, maxPage)
 	if err != nil {
-		return roomserver.Surroundings{}, err
+		return nil, err
 	}
 	filter, err := roomserver.ParseFilter([]byte(r.URL.Query().Get("filter")))
 	if err != nil {
-		return roomserver.Surroundings{}, err
+		return nil, err
 	}
-	return s.Rooms.Context(ctx, roomserver.ContextRequest{
+	around, err := s.Rooms.Context(ctx, roomserver.ContextRequest{
 		User: who.User, Device: who.Device, Room: room, Event: id, Limit: &limit, Filter: filter})
+	return rawSurroundings(around), err
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate
-func (s *Server) state(ctx context.Context, who *caller, r *http.Request, _ httpx.None) ([]json.RawMessage, error) {
+func (s *Server) state(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (httpx.Raw, error) {
 	room, err := roomID(r)
 	if err != nil {
 		return nil, err
 	}
-	return orNone(s.Rooms.State(ctx, who.User, room))
+	list, err := s.Rooms.State(ctx, who.User, room)
+	return rawList(list), err
 }
 
 // orNone makes an empty list of an absent one, which would be rendered as null.
@@ -96,7 +99,7 @@ func orNone[T any](list []T, err error) ([]T, error) {
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstateeventtypestatekey
-func (s *Server) stateEvent(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (json.RawMessage, error) {
+func (s *Server) stateEvent(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (httpx.Raw, error) {
 	room, err := roomID(r)
 	if err != nil {
 		return nil, err
@@ -105,11 +108,12 @@ func (s *Server) stateEvent(ctx context.Context, who *caller, r *http.Request, _
 	if err != nil {
 		return nil, err
 	}
-	return s.Rooms.StateEvent(ctx, who.User, room, r.PathValue("type"), r.PathValue("stateKey"), format == "event")
+	event, err := s.Rooms.StateEvent(ctx, who.User, room, r.PathValue("type"), r.PathValue("stateKey"), format == "event")
+	return httpx.Raw(event), err
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmembers
-func (s *Server) members(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (map[string][]json.RawMessage, error) {
+func (s *Server) members(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (httpx.Raw, error) {
 	room, err := roomID(r)
 	if err != nil {
 		return nil, err
@@ -123,8 +127,8 @@ func (s *Server) members(ctx context.Context, who *caller, r *http.Request, _ ht
 		}
 		req.At = &pos
 	}
-	list, err := orNone(s.Rooms.Members(ctx, req))
-	return map[string][]json.RawMessage{"chunk": list}, err
+	list, err := s.Rooms.Members(ctx, req)
+	return rawChunk(list), err
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidjoined_members

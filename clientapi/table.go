@@ -171,6 +171,7 @@ func (s *Server) aboutKeys() []route {
 		{post, v3 + "/keys/upload/{deviceID}", session, asks(policy.ActionDeviceKeys), do(s.uploadKeys)},
 		{post, v3 + "/keys/query", session, asks(policy.ActionDeviceKeys), do(s.queryKeys)},
 		{post, v3 + "/keys/claim", session, asks(policy.ActionDeviceKeys), do(s.claimKeys)},
+		{get, v3 + "/keys/changes", session, asks(policy.ActionDeviceKeys), do(s.keyChanges)},
 		{post, v3 + "/keys/device_signing/upload", session, asks(policy.ActionDeviceKeys), do(s.uploadSigningKeys)},
 		{post, v3 + "/keys/signatures/upload", session, asks(policy.ActionDeviceKeys), do(s.uploadSignatures)},
 		{put, v3 + "/sendToDevice/{type}/{txnID}", session, asks(policy.ActionSendToDevice), do(s.sendToDevice)},

@@ -119,6 +119,7 @@ GET /sync
 POST /keys/upload
 POST /keys/query
 POST /keys/claim
+GET /keys/changes
 POST /keys/device_signing/upload
 POST /keys/signatures/upload
 PUT /sendToDevice/{eventType}/{txnId}
