@@ -176,6 +176,23 @@ func TestWhatCannotBeHadIsGivenUp(t *testing.T) {
 	})
 }
 
+func TestAMistakeOfOursIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	eachEngine(t, func(t *testing.T, a *host, g *guest) {
+		e := g.build(t, g.proto("poison"))
+		g.send(t, a, "t1", pdus(e), nil).wants(t, 200, "")
+		tried := false
+		a.inbox = federation.NewInbox(federation.InboxOptions{Name: one, DB: a.db, Gate: a.gate, Rooms: nil, // panics
+			Devices: a.devices, Backoff: func(int) time.Duration { tried = true; return 0 }})
+		stop := a.work(t)
+		a.idle(t)
+		stop()
+		if letters := a.deadLetters(t); len(letters) != 1 || !strings.Contains(letters[0].Reason, "panic") || tried {
+			t.Errorf("%d were given up, another try: %v", len(letters), tried)
+		}
+	})
+}
+
 func TestARoomThatIsBeingJoinedIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)
