@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"beffroi/matrix"
-	"beffroi/policy"
 	"beffroi/storage"
 )
 
@@ -144,9 +143,11 @@ func (s *story) verify(ctx context.Context) error {
 		findings, err := storage.Verify(ctx, server.DB)
 		all = append(all, err)
 		snapshot := server.Policy.Engine().Snapshot()
-		denied, err := storage.VerifyMembers(ctx, server.DB, func(user, _ string) bool {
-			d := snapshot.Decide(&policy.Request{Action: policy.ActionFederateIn, Server: matrix.UserID(user).Server(), Now: time.Now()})
-			return d.Allow
+		denied, err := storage.VerifyMembers(ctx, server.DB, func(user, room string) bool {
+			id := matrix.UserID(user)
+			facts, err := factsFor(ctx, server.DB, matrix.RoomID(room), id)
+			all = append(all, err)
+			return err == nil && snapshot.Member(id, *facts, time.Now()).Allow
 		})
 		all = append(all, err)
 		for _, f := range append(findings, denied...) {

@@ -161,6 +161,15 @@ func (s roomState) Each(typ string, fn func(*event.Event) bool) {
 
 // roomFacts reads from the database what decisions need to know of a room.
 func roomFacts(ctx context.Context, db *storage.DB, id matrix.RoomID, req *policy.Request) (*policy.RoomFacts, error) {
+	subject := req.Subject
+	if subject == "" {
+		subject = req.Actor
+	}
+	return factsFor(ctx, db, id, subject)
+}
+
+// factsFor reads the facts of a room for a decision about an account.
+func factsFor(ctx context.Context, db *storage.DB, id matrix.RoomID, subject matrix.UserID) (*policy.RoomFacts, error) {
 	state := make(roomState)
 	err := db.View(ctx, func(r *storage.Reader) error {
 		room, err := rooms.ByID(ctx, r, id)
@@ -181,10 +190,6 @@ func roomFacts(ctx context.Context, db *storage.DB, id matrix.RoomID, req *polic
 	})
 	if err != nil {
 		return nil, err
-	}
-	subject := req.Subject
-	if subject == "" {
-		subject = req.Actor
 	}
 	facts := policy.Facts(state, state.Event("m.room.create", ""), subject)
 	facts.ID = id
