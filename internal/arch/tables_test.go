@@ -101,7 +101,7 @@ var gates = []struct {
 		"account/gate.go",
 		"clientapi/gate.go", "federation/gate.go", // the gates of the edges
 		"federation/client/do.go", "federation/sendqueue/queue.go", // before a name is resolved, before anything is queued
-		"policystore/rooms.go",                        // a new room that was refused
+		"policystore/rooms.go",                                                      // a new room that was refused
 		"roomserver/create.go", "roomserver/invite_email.go", "roomserver/reach.go", // the alias of a new room, whom one may see
 		"syncapi/gate.go",
 		"cmd/beffroi/explain.go",
