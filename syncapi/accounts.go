@@ -82,8 +82,9 @@ func (n *notifier) loaded(a *account, standings []rooms.Standing, at storage.Pos
 func (n *notifier) enter(a *account, m rooms.Standing, upTo storage.Position) {
 	room := n.rooms[m.RoomNID]
 	if room == nil {
+		users, _ := n.typists(m.RoomID)
 		room = &roomCell{nid: m.RoomNID, id: m.RoomID, events: upTo, receipts: upTo, typing: n.typing,
-			members: make(map[*account]struct{})}
+			typists: len(users) > 0, members: make(map[*account]struct{})}
 		n.rooms[room.nid], n.byID[room.id] = room, room
 	}
 	if _, in := room.members[a]; !in {

@@ -8,7 +8,7 @@ import (
 // changes is what may have happened to a session since a token.
 type changes struct {
 	head   storage.Position // up to where that is known
-	typing uint64
+	typing typingVersion
 
 	all      bool // the token is from before the account was watched: look at everything
 	members  bool
@@ -16,7 +16,7 @@ type changes struct {
 	lists    bool
 	messages bool
 	counts   bool
-	reset    bool // the client knows of typing from before this process began
+	reset    bool // the client believes that somebody types, from before this process began
 	events   []roomName
 	read     []roomName // with new receipts
 	typists  []roomName
@@ -39,14 +39,15 @@ func (n *notifier) since(a *account, id matrix.DeviceID, t token) (c changes) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	d := a.device(id)
-	c.head, c.typing = n.head, n.typing
+	c.head, c.typing = n.head, t.typing
 	c.all = t.pos < a.floor
 	// Where one answer did not have all messages, more may wait.
 	c.messages = t.messages < t.pos || d.messages > t.messages
-	c.reset = t.typing < n.start
-	if a.last <= t.pos && t.typing == n.typing {
+	if a.last <= t.pos && t.typing.count() == n.typing {
 		return c
 	}
+	c.reset = t.typing.count() < n.start && t.typing.someone()
+	someone := false
 	c.members, c.data, c.lists = a.members > t.pos, a.data > t.pos, a.lists > t.pos
 	c.counts = d.counts > t.pos
 	for _, room := range a.joined {
@@ -57,10 +58,12 @@ func (n *notifier) since(a *account, id matrix.DeviceID, t token) (c changes) {
 		if room.receipts > t.pos {
 			c.read = append(c.read, name)
 		}
-		if room.typing > t.typing || c.reset {
+		if room.typing > t.typing.count() && (room.typists || t.typing.someone()) || c.reset {
 			c.typists = append(c.typists, name)
 		}
+		someone = someone || room.typists
 	}
+	c.typing = newTypingVersion(n.typing, someone)
 	return c
 }
 

@@ -123,7 +123,6 @@ func (a *answer) readTyping(context.Context) error {
 	if !wantsType(f, typeTyping) {
 		return nil
 	}
-	_, never := a.s.Rooms.Typing("") // the version of rooms in which nobody ever typed
 	changed := make(map[int64]bool, len(a.changes.typists))
 	for _, name := range a.changes.typists {
 		changed[name.nid] = true
@@ -132,8 +131,10 @@ func (a *answer) readTyping(context.Context) error {
 		if rm.section != joined || rm.hidden || !f.WantsRoom(rm.RoomID) || !rm.entered && !changed[rm.RoomNID] {
 			continue
 		}
-		users, version := a.s.Rooms.Typing(rm.RoomID)
-		if len(users) == 0 && (rm.entered || version == never && !a.changes.reset) {
+		users, _ := a.s.Rooms.Typing(rm.RoomID)
+		if len(users) > 0 {
+			a.next.typing = newTypingVersion(a.next.typing.count(), true)
+		} else if rm.entered {
 			continue
 		}
 		rm.ephemeral = append(rm.ephemeral, typingEvent(users))

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/maypok86/otter/v2"
+
 	"beffroi/matrix"
 	"beffroi/matrix/canonicaljson"
 	"beffroi/roomserver"
@@ -21,6 +23,10 @@ const (
 	maxFilterBytes = 64 << 10
 	// maxFilterID bounds the ID of a stored one.
 	maxFilterID = 255
+	// maxFilters and maxKeptFilter bound the stored filters that are kept in
+	// memory, and the bytes of one. Those of clients have a few hundred.
+	maxFilters    = 20_000
+	maxKeptFilter = 4 << 10
 	// maxFields and maxFieldDepth bound event_fields: every event is cut to them.
 	maxFields     = 100
 	maxFieldDepth = 10
@@ -49,6 +55,19 @@ type roomFilter struct {
 	Timeline     roomserver.Filter `json:"timeline"`
 }
 
+// filterKey names a stored filter. What it says never changes: its ID is made of
+// its content.
+type filterKey struct {
+	user matrix.UserID
+	id   string
+}
+
+// newFilters returns the memory of stored filters, so that a sync need not read
+// its own every time.
+func newFilters() *otter.Cache[filterKey, *filter] {
+	return otter.Must(&otter.Options[filterKey, *filter]{MaximumSize: maxFilters})
+}
+
 // readFilter returns the filter that a request names: an ID, or JSON. An ID
 // that does not exist is 400 M_INVALID_PARAM.
 func (s *Server) readFilter(ctx context.Context, user matrix.UserID, text string) (*filter, error) {
@@ -59,6 +78,10 @@ func (s *Server) readFilter(ctx context.Context, user matrix.UserID, text string
 		return parseFilter([]byte(text))
 	case len(text) > maxFilterID:
 		return nil, matrix.InvalidParam("no such filter")
+	}
+	key := filterKey{user, text}
+	if f, ok := s.filters.GetIfPresent(key); ok {
+		return f, nil
 	}
 	var content string
 	err := s.DB.View(ctx, func(r *storage.Reader) (err error) {
@@ -71,7 +94,11 @@ func (s *Server) readFilter(ctx context.Context, user matrix.UserID, text string
 	if err != nil {
 		return nil, err
 	}
-	return parseFilter([]byte(content))
+	f, err := parseFilter([]byte(content))
+	if err == nil && len(content) <= maxKeptFilter {
+		s.filters.Set(key, f)
+	}
+	return f, err
 }
 
 func parseFilter(raw []byte) (*filter, error) {

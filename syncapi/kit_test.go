@@ -3,6 +3,7 @@ package syncapi_test
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/json"
 	"testing"
 	"time"
@@ -102,12 +103,15 @@ func (s *server) append(write func(context.Context, *storage.Tx) error) {
 func (s *server) create(creator matrix.UserID, preset string, invite ...matrix.UserID) matrix.RoomID {
 	s.t.Helper()
 	id, err := s.rooms.CreateRoom(s.t.Context(), roomserver.CreateRequest{CreateRequest: policy.CreateRequest{
-		Creator: creator, Preset: preset, Invite: invite}, Profile: profile(creator)})
+		Creator: creator, Preset: preset, Invite: invite, CreationContent: unlike()}, Profile: profile(creator)})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return id
 }
+
+// unlike is content that makes a room unlike others made in the same millisecond.
+func unlike() json.RawMessage { return json.RawMessage(`{"org.test":"` + rand.Text() + `"}`) }
 
 func profile(user matrix.UserID) roomserver.Profile {
 	return roomserver.Profile{DisplayName: user.Localpart()}
@@ -221,6 +225,8 @@ func parse(t testing.TB, raw json.RawMessage) *answer {
 	}
 	return &out
 }
+
+type syncRequest = syncapi.Request
 
 type answer struct {
 	NextBatch   string `json:"next_batch"`

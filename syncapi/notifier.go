@@ -22,8 +22,9 @@ const (
 // notifier knows for every account that syncs when something last happened
 // that concerns it, so that a sync with nothing to tell asks no database.
 type notifier struct {
-	start uint64        // what typing began with
-	ready chan struct{} // closed once there is a head
+	start   uint64        // what typing began with
+	ready   chan struct{} // closed once there is a head
+	typists func(room matrix.RoomID) (users []matrix.UserID, version uint64)
 
 	mu     sync.Mutex
 	head   storage.Position            // guarded by mu: everything up to here is known
@@ -43,6 +44,7 @@ type roomCell struct {
 	events   storage.Position // of the last event, as far as it was watched
 	receipts storage.Position
 	typing   uint64
+	typists  bool // somebody is typing
 	members  map[*account]struct{}
 }
 
@@ -82,9 +84,9 @@ type waiter struct {
 
 // newNotifier returns a notifier that watches nobody. Its count of typing begins
 // with the time, so that one from before a restart is older than any after it.
-func newNotifier(now time.Time) *notifier {
+func newNotifier(now time.Time, typists func(matrix.RoomID) ([]matrix.UserID, uint64)) *notifier {
 	start := uint64(now.UnixMilli())
-	return &notifier{start: start, typing: start, ready: make(chan struct{}),
+	return &notifier{start: start, typing: start, ready: make(chan struct{}), typists: typists,
 		rooms: make(map[int64]*roomCell), byID: make(map[matrix.RoomID]*roomCell), users: make(map[matrix.UserID]*account)}
 }
 
@@ -262,7 +264,8 @@ func (n *notifier) typed(id matrix.RoomID) {
 	defer n.mu.Unlock()
 	n.typing++
 	if room := n.byID[id]; room != nil {
-		room.typing = n.typing
+		users, _ := n.typists(id) // under the lock, so that the last call has the last word
+		room.typing, room.typists = n.typing, len(users) > 0
 		for a := range room.members {
 			a.wake("")
 		}

@@ -65,11 +65,10 @@ func (a *answer) selectRooms(ctx context.Context) error {
 	for i := range standings {
 		m := &standings[i]
 		members[m.RoomNID] = m.Member
-		if m.Forgotten && m.Membership != "join" || a.rooms[m.RoomNID] != nil {
+		if a.rooms[m.RoomNID] != nil || !a.mayShow(m) {
 			continue
 		}
-		rm := &room{Standing: *m, hidden: !a.filter.wantsRoom(m.RoomID)}
-		a.rooms[m.RoomNID] = rm
+		a.rooms[m.RoomNID] = &room{Standing: *m, hidden: !a.filter.wantsRoom(m.RoomID)}
 		if a.since != nil && m.Pos > a.from || m.Membership == "leave" || m.Membership == "ban" {
 			turned = append(turned, m.RoomNID)
 		}
@@ -88,6 +87,19 @@ func (a *answer) selectRooms(ctx context.Context) error {
 	}
 	slices.SortFunc(a.list, func(x, y *room) int { return int(x.RoomNID - y.RoomNID) })
 	return nil
+}
+
+// mayShow reports whether there may be something to tell of a room.
+func (a *answer) mayShow(m *rooms.Standing) bool {
+	switch {
+	case m.Membership == "join":
+		return true
+	case m.Forgotten:
+		return false
+	case a.since != nil:
+		return m.Pos > a.from
+	}
+	return a.filter.Room.IncludeLeave || m.Membership == "invite" || m.Membership == "knock"
 }
 
 // standings returns the rooms that may have something to tell.
@@ -137,10 +149,9 @@ func (a *answer) findReset(names []roomName, standings []rooms.Standing) {
 // tell of it.
 func (a *answer) place(rm *room, course []phase) bool {
 	rm.window = rooms.Window{RoomNID: rm.RoomNID, After: a.from, UpTo: a.to}
-	turned := a.since == nil || rm.Pos > a.from // the membership is new to the client
 	switch rm.Membership {
 	case "join":
-		rm.entered = turned && !throughout(course, a.from)
+		rm.entered = a.since == nil || rm.Pos > a.from && !throughout(course, a.from)
 		rm.whole = rm.entered || a.req.FullState
 		if rm.entered {
 			rm.window.After = beginning
@@ -148,12 +159,13 @@ func (a *answer) place(rm *room, course []phase) bool {
 		return true
 	case "invite":
 		rm.section = invited
-		return turned
+		return true
 	case "knock":
 		rm.section = knocked
-		return turned
+		return true
 	case "leave", "ban":
-		return turned && a.placeLeft(rm, course)
+		a.placeLeft(rm, course)
+		return true
 	}
 	rm.window.UpTo = a.from // reset
 	return rm.gone
@@ -161,24 +173,20 @@ func (a *answer) place(rm *room, course []phase) bool {
 
 // placeLeft is place for a room that the user is no longer in. What happened
 // after they were last joined is not theirs to know.
-func (a *answer) placeLeft(rm *room, course []phase) bool {
+func (a *answer) placeLeft(rm *room, course []phase) {
 	rm.section = left
 	end, was := lastJoined(course)
 	rm.gone = a.since != nil && was && end > a.from
-	if a.since == nil && !a.filter.Room.IncludeLeave {
-		return false
-	}
 	rm.bare = !was || a.since != nil && !rm.gone
 	if rm.bare {
 		rm.window.UpTo = a.from
-		return true
+		return
 	}
 	rm.window.UpTo = end
 	if a.since == nil || !joinedAt(course, a.from) { // or joined and left since
 		rm.whole = true
 		rm.window.After = beginning
 	}
-	return true
 }
 
 // start returns where the timeline of a room starts.

@@ -1,13 +1,16 @@
 // Package syncapi tells clients what changed. It follows the log, reads one
 // snapshot for each answer and writes nothing.
 //
-// The lock of the notifier is its only lock. No query runs while it is held.
+// The lock of the notifier is its only lock. No query runs while it is held;
+// that of the room server's typing is taken inside it.
 package syncapi
 
 import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/maypok86/otter/v2"
 
 	"beffroi/bus"
 	"beffroi/matrix"
@@ -42,6 +45,7 @@ type Options struct {
 type Server struct {
 	Options
 	notifier *notifier
+	filters  *otter.Cache[filterKey, *filter]
 }
 
 // New returns a server that knows nothing yet.
@@ -49,7 +53,7 @@ func New(o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Options: o, notifier: newNotifier(time.Now())}
+	s := &Server{Options: o, notifier: newNotifier(time.Now(), o.Rooms.Typing), filters: newFilters()}
 	o.Rooms.OnTyping(s.notifier.typed)
 	return s
 }

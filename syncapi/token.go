@@ -16,9 +16,25 @@ import (
 // members or messages by it.
 type token struct {
 	pos      storage.Position
-	typing   uint64
+	typing   typingVersion
 	messages storage.Position
 }
+
+// typingVersion is what a client knows of typing: how many times somebody had
+// begun or stopped, and whether somebody was typing then in a room of its
+// account. Who believes that nobody is need not be told so after a restart.
+type typingVersion uint64
+
+func newTypingVersion(count uint64, someone bool) typingVersion {
+	if someone {
+		return typingVersion(count<<1 | 1)
+	}
+	return typingVersion(count << 1)
+}
+
+func (v typingVersion) count() uint64 { return uint64(v >> 1) }
+
+func (v typingVersion) someone() bool { return v&1 == 1 }
 
 // maxToken bounds a token: three numbers and their letters.
 const maxToken = 64
@@ -26,7 +42,7 @@ const maxToken = 64
 // String returns the token as clients get it.
 func (t token) String() string {
 	out := strconv.AppendInt([]byte{'s'}, int64(t.pos), 10)
-	out = strconv.AppendUint(append(out, "_t"...), t.typing, 10)
+	out = strconv.AppendUint(append(out, "_t"...), uint64(t.typing), 10)
 	if t.messages != t.pos {
 		out = strconv.AppendInt(append(out, "_d"...), int64(t.messages), 10)
 	}
@@ -51,7 +67,7 @@ func parseToken(text string) (t token, err error) {
 			return t, invalid
 		}
 	}
-	t = token{storage.Position(numbers[0]), numbers[1], storage.Position(numbers[0])}
+	t = token{storage.Position(numbers[0]), typingVersion(numbers[1]), storage.Position(numbers[0])}
 	if len(parts) == 3 {
 		t.messages = storage.Position(numbers[2])
 	}
