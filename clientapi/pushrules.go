@@ -159,7 +159,9 @@ func (s *Server) setPushRuleActions(ctx context.Context, who *caller, r *http.Re
 }
 
 // edits lets one request at a time change what is read before it is written:
-// push rules and tags. Accounts share a few locks.
+// push rules and tags. Accounts share a few locks. A lock is held while the
+// account data is read and written, so that of two changes by one client (which
+// sends them together) none is lost; on several nodes the later one counts.
 type edits struct {
 	seed  maphash.Seed
 	locks [64]sync.Mutex
