@@ -1,0 +1,87 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"beffroi/cmd/matrixload/internal/homeserver"
+	"beffroi/cmd/matrixload/internal/measure"
+)
+
+// meter reads what the servers' process uses while it is measured.
+type meter struct {
+	server   *homeserver.Server
+	counters []string
+	cancel   context.CancelFunc
+	before   chan map[string]float64
+}
+
+// startMeter reads the metrics for the first time when measuring begins.
+func (w *world) startMeter(ctx context.Context, begin time.Time) *meter {
+	if w.Metrics == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	m := &meter{server: w.Metrics, counters: w.Counters, cancel: cancel, before: make(chan map[string]float64, 1)}
+	go func() { // ends with its context, which stop ends
+		defer close(m.before)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Until(begin)):
+			if before, err := m.server.Metrics(ctx); err == nil {
+				m.before <- before
+			}
+		}
+	}()
+	return m
+}
+
+// stop reads the metrics again. It returns nil where there are none.
+func (m *meter) stop(ctx context.Context) *measure.Process {
+	if m == nil {
+		return nil
+	}
+	defer m.cancel()
+	select {
+	case before, ok := <-m.before:
+		after, err := m.server.Metrics(ctx)
+		if !ok || err != nil {
+			return nil
+		}
+		return grown(before, after, m.counters)
+	default:
+		return nil // it ended before it was measured
+	}
+}
+
+// checkMetrics makes sure that everything that will be read can be: at once, not
+// after minutes of load.
+func checkMetrics(ctx context.Context, o Options) error {
+	if o.Metrics == nil {
+		return nil
+	}
+	now, err := o.Metrics.Metrics(ctx)
+	if err != nil {
+		return fmt.Errorf("read metrics: %w", err)
+	}
+	for _, name := range o.Counters {
+		if _, ok := now[name]; !ok {
+			return fmt.Errorf("read metrics: there is no %s", name)
+		}
+	}
+	return nil
+}
+
+// grown compares two readings.
+func grown(before, after map[string]float64, counters []string) *measure.Process {
+	const cpu, resident = "process_cpu_seconds_total", "process_resident_memory_bytes"
+	p := &measure.Process{CPUSeconds: after[cpu] - before[cpu], ResidentBytes: after[resident]}
+	for _, name := range counters {
+		if p.Counters == nil {
+			p.Counters = make(map[string]float64)
+		}
+		p.Counters[name] = after[name] - before[name]
+	}
+	return p
+}
