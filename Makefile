@@ -27,8 +27,8 @@ race:
 pg: ## all tests on both engines; a private PostgreSQL cluster is started for them
 	.ci/with-postgres env BEFFROI_CI=1 $(GO) test ./...
 
-bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## the tables of docs/benchmarks.md, on both engines as durable as they are for users
+	BEFFROI_PG_FSYNC=on .ci/with-postgres $(GO) run ./internal/benchtable
 
 generate: ## the documents that are made from the code
 	$(GO) run ./internal/gendocs
@@ -42,7 +42,8 @@ demo: ## three servers that federate, until interrupted
 interop: ## a Matrix SDK nobody here wrote, against the demo
 	test/interop/run
 
-slow: ## every fuzz target for FUZZTIME
+slow: ## the long forms of the tests, then every fuzz target for FUZZTIME
+	BEFFROI_SLOW=1 $(GO) test -timeout 60m ./...
 	@for file in $$(git ls-files '*_test.go' | xargs grep -l '^func Fuzz'); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
 			echo "$$file $$target"; \

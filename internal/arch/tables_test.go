@@ -82,9 +82,10 @@ var mayImport = map[string][]string{
 	"cmd/matrixload/internal/scenario":   under("cmd/matrixload/internal", "homeserver", "measure", "pace"),
 
 	// Tools.
-	"internal/mailsink": nil,
-	"internal/arch":     nil,
-	"internal/gendocs":  {"config"},
+	"internal/mailsink":   nil,
+	"internal/arch":       nil,
+	"internal/benchtable": nil,
+	"internal/gendocs":    {"config"},
 }
 
 // gates says which code consults policy, and the files that may. What is not

@@ -1,6 +1,7 @@
 package canonicaljson
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -74,6 +75,17 @@ func BenchmarkMembers(b *testing.B) {
 	for b.Loop() {
 		if Field(benchCanonical, "type") == nil {
 			b.Fatal("no type")
+		}
+	}
+}
+
+// BenchmarkFloorEd25519Verify is what one signature costs, to compare with.
+func BenchmarkFloorEd25519Verify(b *testing.B) {
+	private := ed25519.NewKeyFromSeed([]byte(strings.Repeat("x", ed25519.SeedSize)))
+	sig, public := ed25519.Sign(private, benchCanonical), private.Public().(ed25519.PublicKey)
+	for b.Loop() {
+		if !ed25519.Verify(public, benchCanonical, sig) {
+			b.Fatal("bad signature")
 		}
 	}
 }

@@ -18,7 +18,7 @@ func benchEvent(b *testing.B) (*event.Event, signing.Key) {
 	key := specKey(b)
 	p := event.Proto{
 		RoomID: "!8Kq3WvN5tB1yR7uJ0hG4fD9sA2lP6oI3eX8cM5nT1Q", Sender: "@bob:domain", Type: "m.room.message",
-		Content: json.RawMessage(`{"body":"` + strings.Repeat("Le beffroi sonne à midi. ", 8) +
+		Content: json.RawMessage(`{"body":"` + strings.Repeat("Le beffroi sonne à midi. ", 12) +
 			`","format":"org.matrix.custom.html","formatted_body":"<p>` + strings.Repeat("bell ", 12) + `</p>","msgtype":"m.text"}`),
 		PrevEvents: []matrix.EventID{"$T4vB7wL2kN8yR5eZ0uH3jG6fD1cA4oI7xE2MQm1pX9s"},
 		AuthEvents: []matrix.EventID{
@@ -68,6 +68,37 @@ func BenchmarkParseStored(b *testing.B) {
 		if _, err := event.ParseStored(e.JSON(), e.ID(), e.Rules()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkReadSixFields reads what every event is asked for. The large event
+// shows that its content is skipped and not parsed.
+func BenchmarkReadSixFields(b *testing.B) {
+	small, key := benchEvent(b)
+	p := event.Proto{
+		RoomID: small.RoomID(), Sender: small.Sender(), Type: small.Type(),
+		Content: json.RawMessage(`{"body":"` + strings.Repeat("Le beffroi sonne à midi. ", 2300) + `"}`),
+	}
+	large, err := p.Build(small.Rules(), key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, e := range map[string]*event.Event{"1KiB": small, "60KiB": large} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(e.JSON())))
+			b.ReportAllocs()
+			for b.Loop() {
+				read, err := event.ParseStored(e.JSON(), e.ID(), e.Rules())
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, isState := read.StateKey()
+				if isState || read.RoomID() != e.RoomID() || read.Sender() != e.Sender() || read.Type() != e.Type() ||
+					read.Depth() != e.Depth() || read.OriginServerTS() != e.OriginServerTS() {
+					b.Fatal("another event")
+				}
+			}
+		})
 	}
 }
 
@@ -135,6 +166,30 @@ func BenchmarkFloorEd25519Sign(b *testing.B) {
 	e, key := benchEvent(b)
 	for b.Loop() {
 		ed25519.Sign(key.Private, e.JSON())
+	}
+}
+
+// BenchmarkFloorEncodingJSON100 encodes 100 events whose content is JSON
+// already.
+func BenchmarkFloorEncodingJSON100(b *testing.B) {
+	e, _ := benchEvent(b)
+	type clientEvent struct {
+		Content  json.RawMessage `json:"content"`
+		ID       matrix.EventID  `json:"event_id"`
+		TS       int64           `json:"origin_server_ts"`
+		Sender   matrix.UserID   `json:"sender"`
+		Type     string          `json:"type"`
+		Unsigned json.RawMessage `json:"unsigned"`
+	}
+	events := make([]clientEvent, 100)
+	for i := range events {
+		events[i] = clientEvent{e.Content(), e.ID(), e.OriginServerTS(), e.Sender(), e.Type(), json.RawMessage(`{"age":12}`)}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := json.Marshal(events); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -1,7 +1,9 @@
 package pushrules_test
 
 import (
+	"crypto/ed25519"
 	"fmt"
+	"strings"
 	"testing"
 
 	"beffroi/matrix/pushrules"
@@ -40,5 +42,17 @@ func BenchmarkCompile(b *testing.B) {
 	rules := pushrules.Default(me)
 	for b.Loop() {
 		pushrules.Compile(me, &rules)
+	}
+}
+
+// BenchmarkFloorEd25519Verify is what one signature costs, to compare with.
+func BenchmarkFloorEd25519Verify(b *testing.B) {
+	private := ed25519.NewKeyFromSeed([]byte(strings.Repeat("x", ed25519.SeedSize)))
+	text := []byte(strings.Repeat("x", 600))
+	sig, public := ed25519.Sign(private, text), private.Public().(ed25519.PublicKey)
+	for b.Loop() {
+		if !ed25519.Verify(public, text, sig) {
+			b.Fatal("bad signature")
+		}
 	}
 }

@@ -1,0 +1,57 @@
+// Command benchtable runs the benchmarks that have a budget and writes what it
+// measured into docs/benchmarks.md, beside the budgets and the floors of the
+// machine.
+//
+// It runs at the root of the module. Only the part of the document between its
+// two marks is its own. Figures differ from run to run, so nothing compares
+// them; a row that misses its budget says so.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 5, "how often everything is measured; the medians count")
+	out := flag.String("out", "docs/benchmarks.md", "the document")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *rounds, *out); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, rounds int, out string) error {
+	if rounds < 1 {
+		return fmt.Errorf("%d rounds measure nothing", rounds)
+	}
+	var all []round
+	for i := range rounds {
+		fmt.Fprintf(os.Stderr, "round %d of %d\n", i+1, rounds)
+		r, err := measure(ctx, i, rounds, goTest)
+		if err != nil {
+			return err
+		}
+		all = append(all, r)
+	}
+	here := machine{cores: runtime.NumCPU(), system: runtime.GOOS + "/" + runtime.GOARCH, version: runtime.Version(), rounds: rounds}
+	old, err := os.ReadFile(out)
+	if err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("read document: %w", err)
+	}
+	text, err := splice(string(old), page(here, sections(here.cores), all))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(out, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("write document: %w", err)
+	}
+	return nil
+}
