@@ -43,7 +43,7 @@ interop: ## a Matrix SDK nobody here wrote, against the demo
 	test/interop/run
 
 slow: ## the long forms of the tests, then every fuzz target for FUZZTIME
-	BEFFROI_SLOW=1 $(GO) test -timeout 60m ./...
+	.ci/with-postgres env BEFFROI_SLOW=yes $(GO) test -timeout 120m ./...
 	@for file in $$(git ls-files '*_test.go' | xargs grep -l '^func Fuzz'); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
 			echo "$$file $$target"; \
