@@ -36,7 +36,7 @@ func TestTwoServersTalk(t *testing.T) {
 		a.work(t)
 		b.work(t)
 		b.user(t, bob)
-		room := a.room(t, alice, version, "private_chat", shared)
+		room := a.room(t, alice, version, "private_chat")
 		must(t, a.rooms.Invite(t.Context(), roomserver.MembershipRequest{Sender: alice, Target: bob, Room: room}))
 		b.join(t, bob, room)
 		b.has(t, a.say(t, alice, room, "bonjour"))
