@@ -256,6 +256,9 @@ func FuzzIDs(f *testing.F) {
 		if id, err := matrix.ParseRoomID(s); err == nil && (len(id) > matrix.MaxIDBytes || !utf8.ValidString(s)) {
 			t.Errorf("room ID %q", s)
 		}
+		if id, err := matrix.ParseEventID(s); err == nil && (len(id) > matrix.MaxIDBytes || !utf8.ValidString(s) || s[0] != '$') {
+			t.Errorf("event ID %q", s)
+		}
 		if _, err := matrix.ParseRoomAlias(s); err == nil && !utf8.ValidString(s) {
 			t.Errorf("room alias %q", s)
 		}

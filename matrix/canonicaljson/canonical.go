@@ -32,6 +32,9 @@ const (
 const (
 	// MaxDepth is how many arrays and objects may be nested. Far beyond what
 	// anybody writes, far below what hurts the stack.
+	//
+	// Divergence: the specification names no depth. An event that is nested
+	// more deeply is refused.
 	MaxDepth = 100
 	// EnvelopeDepth is the limit for JSON that carries events, so that an
 	// event at its own limit can still be sent on inside a transaction.

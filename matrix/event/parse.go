@@ -12,6 +12,9 @@ import (
 
 // maxRawBytes is the most that is read of an event before it is canonical:
 // room for escapes, white space and an unsigned of others.
+//
+// Divergence: the specification bounds only the canonical form. An event that
+// takes more than four times as much on the way is refused unread.
 const maxRawBytes = 4 * MaxBytes
 
 // scratch is memory for what is hashed and thrown away.

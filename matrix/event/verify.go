@@ -16,6 +16,9 @@ const (
 	// maxSignatures is how many signatures of one server an event may have: a
 	// server has one key, or two while it changes it. Each may cost a request
 	// to that server.
+	//
+	// Divergence: the specification knows no bound. An event with more
+	// signatures of one server is refused.
 	maxSignatures = 10
 	// maxKeyLookups is how many keys are asked for at once. A lookup mostly
 	// waits, so there may be more of them than processors.

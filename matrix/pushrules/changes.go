@@ -10,6 +10,8 @@ import (
 
 // The limits of what a user may store. They are far above what any client
 // offers, and keep the evaluation of one event cheap.
+//
+// Divergence: the specification names no limits. A rule beyond them is refused.
 const (
 	MaxRules      = 1000 // of one user: a room rule for every room
 	MaxConditions = 32

@@ -8,6 +8,8 @@ import (
 
 // maxHeaderBytes is the longest X-Matrix header that is read: two server names,
 // a key ID and a signature take less than 1,000 bytes.
+//
+// Divergence: the specification names no length. A longer header is refused.
 const maxHeaderBytes = 4096
 
 // XMatrix is an Authorization header of the scheme X-Matrix.
