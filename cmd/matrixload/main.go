@@ -30,6 +30,6 @@ func rootCommand() *cobra.Command {
 			"away. It refuses any server but those of this machine unless you say that the server is yours.",
 		SilenceErrors: true, SilenceUsage: true,
 	}
-	root.AddCommand(runCommand(), listCommand())
+	root.AddCommand(runCommand(), benchCommand(), listCommand())
 	return root
 }

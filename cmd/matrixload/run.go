@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -213,24 +212,4 @@ func writeFile(name string, write func(io.Writer) error) error {
 		return err
 	}
 	return errors.Join(write(file), file.Close())
-}
-
-// ready waits until a server answers, and returns how long that took.
-func ready(ctx context.Context, server *homeserver.Server, limit time.Duration) (time.Duration, error) {
-	begun := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := server.Ready(ctx)
-		if err == nil {
-			return time.Since(begun), nil
-		}
-		select {
-		case <-ctx.Done():
-			return 0, fmt.Errorf("%s does not answer: %w", server.Base, err)
-		case <-tick.C:
-		}
-	}
 }

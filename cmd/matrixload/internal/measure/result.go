@@ -120,6 +120,17 @@ func (r *Result) Operation(name string) *Operation {
 	return nil
 }
 
+// Done returns how many actions succeeded: what was timed and is a request of
+// its own. A delivery follows from a send.
+func (r *Result) Done() (n int64) {
+	for _, o := range r.Operations {
+		if o.Latency != nil && !strings.HasPrefix(o.Name, "delivery") {
+			n += o.Count
+		}
+	}
+	return n
+}
+
 // Failed returns how many things went wrong, in all phases, those included
 // that never started.
 func (r *Result) Failed() int64 {

@@ -123,13 +123,7 @@ func Happened(r *measure.Result) string {
 // Used tells what the process of the server used.
 func Used(r *measure.Result) string {
 	p := r.Process
-	var done int64
-	for _, o := range r.Operations {
-		if o.Latency != nil && !strings.HasPrefix(o.Name, "delivery") {
-			done += o.Count
-		}
-	}
-	per := func(v float64) float64 { return v / float64(max(1, done)) }
+	per := func(v float64) float64 { return v / float64(max(1, r.Done())) }
 	text := fmt.Sprintf("server: %.2f ms of CPU an action, %.0f %% of a core, %.0f MB resident at the end",
 		per(p.CPUSeconds*1000), 100*p.CPUSeconds/max(r.MeasuredSeconds, 0.001), p.ResidentBytes/(1<<20))
 	for _, name := range slices.Sorted(maps.Keys(p.Counters)) {
@@ -149,7 +143,7 @@ func Group(n int64) string {
 
 // Rate writes a number with as many digits as mean something.
 func Rate(v float64) string {
-	if v >= 99.5 {
+	if v >= 99.95 {
 		return Group(int64(v + 0.5))
 	}
 	return strconv.FormatFloat(v, 'g', 3, 64)
