@@ -25,11 +25,9 @@ func (s *Server) queryProfile(ctx context.Context, who peer, r *http.Request, _ 
 	if user.Server() != s.Name {
 		return nil, matrix.InvalidParam("%s is not a user of this server", user)
 	}
-	shares := false
-	if s.SharesRoom != nil {
-		if shares, err = s.SharesRoom(ctx, who.origin, user); err != nil {
-			return nil, err
-		}
+	shares, err := s.Rooms.SharesRoom(ctx, who.origin, user)
+	if err != nil {
+		return nil, err
 	}
 	if err := s.gate.mayRead(ctx, who, user, shares); err != nil {
 		return nil, err

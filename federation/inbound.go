@@ -11,7 +11,6 @@
 package federation
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 
@@ -37,9 +36,6 @@ type Options struct {
 	// signature: what waits for it can be sent. It must not block. nil is
 	// nobody.
 	WakeUp func(origin matrix.ServerName)
-	// SharesRoom reports whether a server has a member in a room of an account
-	// of ours: only then may partners read its profile. nil is never.
-	SharesRoom func(ctx context.Context, origin matrix.ServerName, user matrix.UserID) (bool, error)
 	// Software and Version are what /version answers.
 	Software, Version string
 	Logger            *slog.Logger // nil: none

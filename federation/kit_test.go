@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -163,7 +162,7 @@ func (n *network) startOn(t *testing.T, db *storage.DB, name matrix.ServerName, 
 	h.router = httpx.NewRouter(httpx.Options{Log: log})
 	federation.New(federation.Options{Name: name, Gate: h.gate, Keys: h.keys, Rooms: h.rooms, Accounts: h.accounts,
 		Devices: h.devices, Inbox: h.inbox, WakeUp: func(s matrix.ServerName) { h.woken.Add(1); queue.WakeUp(s) },
-		SharesRoom: h.sharesRoom, Software: "Beffroi", Version: "test", Logger: log}).Routes(h.router)
+		Software: "Beffroi", Version: "test", Logger: log}).Routes(h.router)
 	h.server = n.serve(t, name, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/_matrix/key/v2/server") {
 			h.fetched.Add(1)
@@ -199,15 +198,6 @@ type ephemeral struct{ queue *sendqueue.Queue }
 
 func (e ephemeral) SendEphemeral(to []matrix.ServerName, typ, key string, content []byte) {
 	_ = e.queue.SendEphemeral(to, peers.EDU{Type: typ, Content: content}, key) // none is too long
-}
-
-func (h *host) sharesRoom(ctx context.Context, origin matrix.ServerName, user matrix.UserID) (shares bool, err error) {
-	err = h.db.View(ctx, func(r *storage.Reader) error {
-		servers, err := rooms.SharedServers(ctx, r, user)
-		shares = slices.Contains(servers, origin)
-		return err
-	})
-	return shares, err
 }
 
 // user makes an account.

@@ -108,7 +108,6 @@ type creation struct {
 	chosen  []StateEvent // what the server adds
 	levels  json.RawMessage
 	content map[string]json.RawMessage // of the create event
-	forced  bool                       // the client asked for no encryption
 }
 
 func (c *creation) refuse(reason Reason, of *organisation) error {

@@ -53,10 +53,9 @@ func TestTransactionIsRepeatedAfterARestart(t *testing.T) {
 	t.Parallel()
 	eachEngine(t, func(t *testing.T, w *world) {
 		rc := w.receiver(t, "peer.example")
-		type attempt struct{ id, body string }
-		attempts := make(chan attempt, 100) // more than the test makes
+		attempts := make(chan string, 100) // more than the test makes
 		answerLost := func(res http.ResponseWriter, r *http.Request) bool {
-			attempts <- attempt{id: r.PathValue("txn")}
+			attempts <- r.PathValue("txn")
 			return down(res, r)
 		}
 		rc.respond(answerLost)
@@ -66,16 +65,16 @@ func TestTransactionIsRepeatedAfterARestart(t *testing.T) {
 		if err := w.queue.SendEDU(t.Context(), []matrix.ServerName{"peer.example"}, edu(`"durable"`), "k"); err != nil {
 			t.Fatal(err)
 		}
-		first := (<-attempts).id
+		first := <-attempts
 		w.say(t, 60, "peer.example") // after the transaction under way
-		if second := (<-attempts).id; second != first {
+		if second := <-attempts; second != first {
 			t.Errorf("repeated as %s, want %s", second, first)
 		}
 		w.restart(t)
 		for range len(attempts) {
 			<-attempts
 		}
-		if third := (<-attempts).id; third != first {
+		if third := <-attempts; third != first {
 			t.Errorf("after the restart it is %s, want %s", third, first)
 		}
 		rc.respond(nil)
