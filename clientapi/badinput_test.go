@@ -1,6 +1,7 @@
 package clientapi_test
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -38,22 +39,30 @@ func fill(path string, with func(name string) string) string {
 // TestBadInput sends everything that is wrong to everything that there is.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	testkit.EachEngine(t, func(t *testing.T, db *storage.DB) { badInput(t, startOn(t, db)) })
+	testkit.EachEngine(t, func(t *testing.T, db *storage.DB) {
+		bodies := maps.Clone(badBodies)
+		if strings.HasSuffix(t.Name(), "sqlite") { // no engine sees these
+			bodies["deep"] = strings.Repeat(`{"a":`, 150_000) + "1" + strings.Repeat("}", 150_000)
+			bodies["too long"] = `{"a":"` + strings.Repeat("a", 1<<20) + `"}`
+		}
+		badInput(t, startOn(t, db), bodies)
+	})
 }
 
-func badInput(t *testing.T, h *host) {
+// badBodies are wrong for every route that takes a body.
+var badBodies = map[string]string{
+	"empty": "", "array": "[]", "null": "null", "text": `"x"`, "broken": `{"a":`, "trailing": "{} {}", "NaN": `{"limit":NaN}`,
+	"duplicate": `{"a":1,"a":2}`, "not UTF-8": "{\"user_id\":\"\xff\"}", "wrong types": wrongTypes, "NULs": nuls,
+	"lists": strings.ReplaceAll(wrongTypes, "7", "[]"), "objects": strings.ReplaceAll(wrongTypes, "7", "{}"),
+}
+
+func badInput(t *testing.T, h *host, bodies map[string]string) {
 	alice := h.registers(t, "alice")
 	own := func(name string) string {
 		if name == "{userID}" {
 			return alice.id
 		}
 		return nothing(name)
-	}
-	deep := strings.Repeat(`{"a":`, 200_000) + "1" + strings.Repeat("}", 200_000)
-	bodies := map[string]string{
-		"empty": "", "array": "[]", "null": "null", "text": `"x"`, "broken": `{"a":`, "trailing": "{} {}", "NaN": `{"limit":NaN}`,
-		"duplicate": `{"a":1,"a":2}`, "deep": deep, "wide": "[" + strings.Repeat("[],", 349_000) + "[]]", "not UTF-8": "{\"user_id\":\"\xff\"}",
-		"too long": `{"a":"` + strings.Repeat("a", 1<<20) + `"}`, "wrong types": wrongTypes, "NULs": nuls, "no objects": strings.ReplaceAll(wrongTypes, "7", "[]"),
 	}
 	params := map[string]func(string) string{
 		"right":   own,
