@@ -36,7 +36,7 @@ func resolveV1(ctx context.Context, sets []StateSet, store Store, budget Budget)
 		id, ok := r.agreed[tuple]
 		return id, ok
 	}
-	if err := r.load(ctx); err != nil {
+	if err := r.loadDisputed(ctx); err != nil {
 		return nil, err
 	}
 	if err := r.resolve(); err != nil {
@@ -66,8 +66,8 @@ func (r *resolverV1) split(sets []StateSet) {
 	}
 }
 
-// load loads the disputed events, and what their checks look at.
-func (r *resolverV1) load(ctx context.Context) error {
+// loadDisputed loads the disputed events, and what their checks look at.
+func (r *resolverV1) loadDisputed(ctx context.Context) error {
 	var events []int32
 	for _, c := range r.conflicts {
 		for _, id := range c.ids {
