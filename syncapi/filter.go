@@ -146,6 +146,11 @@ func (f *filter) redundant() bool {
 	return f.Room.State.IncludeRedundantMembers || f.Room.Timeline.IncludeRedundantMembers
 }
 
+// wantsNothing reports whether a filter leaves everything out.
+func wantsNothing(f *roomserver.Filter) bool {
+	return f.Types != nil && len(f.Types) == 0 || f.Senders != nil && len(f.Senders) == 0
+}
+
 // wantsType reports whether a filter wants something of a type that no event
 // of a room carries.
 func wantsType(f *roomserver.Filter, typ string) bool {

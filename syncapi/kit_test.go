@@ -37,12 +37,13 @@ type server struct {
 	keys  *e2ee.Server
 	sync  *syncapi.Server
 	peers map[matrix.ServerName]signing.Key
+	far   *far
 }
 
 func start(t testing.TB, db *storage.DB) *server {
 	t.Helper()
 	s := build(t, db)
-	s.run()
+	t.Cleanup(s.follow())
 	return s
 }
 
@@ -59,22 +60,24 @@ func build(t testing.TB, db *storage.DB) *server {
 	}
 	s := &server{t: t, db: db, bus: new(bus.Local), peers: map[matrix.ServerName]signing.Key{self: key}}
 	db.OnCommit(s.bus.Publish)
-	s.rooms = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: gate, Keys: s})
+	s.far = new(far)
+	s.rooms = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: gate, Keys: s, Remote: s.far})
 	s.keys = e2ee.New(e2ee.Options{DB: db, ServerName: self})
 	s.sync = syncapi.New(syncapi.Options{DB: db, Bus: s.bus, Rooms: s.rooms, Devices: s.keys})
 	return s
 }
 
-func (s *server) run() {
-	ctx, stop := context.WithCancel(context.Background())
+// follow runs the follower until it is stopped.
+func (s *server) follow() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.sync.Run(ctx) }()
-	s.t.Cleanup(func() {
-		stop()
+	return func() {
+		cancel()
 		if err := <-stopped; err != nil {
 			s.t.Errorf("Run: %v", err)
 		}
-	})
+	}
 }
 
 func (s *server) PublicKey(_ context.Context, name matrix.ServerName, id matrix.KeyID, at int64) (ed25519.PublicKey, int64, error) {

@@ -67,6 +67,9 @@ func (s *server) walk(rt *rapid.T, number int, after bool) {
 		for id := range got.Rooms.Leave {
 			delete(views, id)
 		}
+		for id := range got.Rooms.Invite { // left, and invited again
+			delete(views, id)
+		}
 		for id, r := range got.Rooms.Join {
 			if views[id] == nil {
 				views[id] = &view{make(map[string]matrix.EventID), make(map[matrix.EventID]bool)}

@@ -132,15 +132,21 @@ func (a *answer) standings(ctx context.Context) ([]rooms.Standing, error) {
 // findReset finds the rooms that the user was in and of whose state, without a
 // leave, they are no longer part: the state was reset.
 func (a *answer) findReset(names []roomName, standings []rooms.Standing) {
+	if a.changes.head > a.to {
+		return // it may be one that they entered after this snapshot
+	}
+	there := make(map[int64]bool, len(standings))
+	for i := range standings {
+		there[standings[i].RoomNID] = true
+	}
 	for _, name := range names {
-		there := slices.ContainsFunc(standings, func(m rooms.Standing) bool { return m.RoomNID == name.nid })
-		if there || a.rooms[name.nid] != nil {
+		if there[name.nid] || a.rooms[name.nid] != nil {
 			continue
 		}
 		a.s.notifier.left(a.account, name.nid)
 		a.rooms[name.nid] = &room{
 			Standing: rooms.Standing{Member: rooms.Member{RoomNID: name.nid, User: a.req.User}, RoomID: name.id},
-			section:  left, gone: true, hidden: !a.filter.wantsRoom(name.id),
+			gone:     true, hidden: !a.filter.wantsRoom(name.id),
 		}
 	}
 }
@@ -149,6 +155,8 @@ func (a *answer) findReset(names []roomName, standings []rooms.Standing) {
 // tell of it.
 func (a *answer) place(rm *room, course []phase) bool {
 	rm.window = rooms.Window{RoomNID: rm.RoomNID, After: a.from, UpTo: a.to}
+	end, was := lastJoined(course)
+	rm.gone = rm.gone || a.since != nil && rm.Membership != "join" && was && end > a.from
 	switch rm.Membership {
 	case "join":
 		rm.entered = a.since == nil || rm.Pos > a.from && !throughout(course, a.from)
@@ -167,6 +175,7 @@ func (a *answer) place(rm *room, course []phase) bool {
 		a.placeLeft(rm, course)
 		return true
 	}
+	rm.section = left
 	rm.window.UpTo = a.from // reset
 	return rm.gone
 }
@@ -176,7 +185,6 @@ func (a *answer) place(rm *room, course []phase) bool {
 func (a *answer) placeLeft(rm *room, course []phase) {
 	rm.section = left
 	end, was := lastJoined(course)
-	rm.gone = a.since != nil && was && end > a.from
 	rm.bare = !was || a.since != nil && !rm.gone
 	if rm.bare {
 		rm.window.UpTo = a.from

@@ -22,7 +22,7 @@ func (a *answer) readTimelines(ctx context.Context) error {
 		case rm.hidden:
 		case rm.bare:
 			bare = append(bare, rm.EventNID)
-		case rm.live():
+		case rm.live() && !wantsNothing(&a.filter.Room.Timeline):
 			open = append(open, rm)
 		}
 	}
