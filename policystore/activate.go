@@ -37,9 +37,17 @@ type Editor struct {
 // puts it in force. A document that is in force already is no error. One that
 // is refused is [policy.Mistakes], everything that is wrong with it at once.
 func (s *Store) Activate(ctx context.Context, doc *policy.Document, by Editor) error {
-	err := s.activate(ctx, doc, by)
+	return s.activateWith(ctx, doc, by, nil)
+}
+
+// also is what else is written in the transaction that puts a document in
+// force. Its error keeps the document from being activated.
+type also func(context.Context, *storage.Tx) error
+
+func (s *Store) activateWith(ctx context.Context, doc *policy.Document, by Editor, more also) error {
+	err := s.activate(ctx, doc, by, more)
 	if errors.Is(err, storage.ErrConflict) { // somebody was first: the mistake is the version
-		err = s.activate(ctx, doc, by)
+		err = s.activate(ctx, doc, by, more)
 	}
 	if mistakes, ok := errors.AsType[policy.Mistakes](err); ok {
 		s.refusedDocument(doc.Version, doc.Issuer, by, mistakes)
@@ -47,7 +55,7 @@ func (s *Store) Activate(ctx context.Context, doc *policy.Document, by Editor) e
 	return err
 }
 
-func (s *Store) activate(ctx context.Context, doc *policy.Document, by Editor) error {
+func (s *Store) activate(ctx context.Context, doc *policy.Document, by Editor, more also) error {
 	raw, sum, err := canonical(doc)
 	if err != nil {
 		return err
@@ -77,6 +85,11 @@ func (s *Store) activate(ctx context.Context, doc *policy.Document, by Editor) e
 	}
 	clean(&line)
 	if _, err := s.db.Append(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		if more != nil {
+			if err := more(ctx, tx); err != nil {
+				return err
+			}
+		}
 		if err := policies.Activate(ctx, tx, &a); err != nil {
 			return err
 		}

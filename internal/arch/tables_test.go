@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 
 	// Gate: a document in, a decision out. Its store keeps the document.
 	"policy":      join(language),
-	"policystore": join(language, "bus", "policy", "storage", "storage/policies"),
+	"policystore": join(language, "bus", "policy", "storage", "storage/policies", "storage/rooms"), // reads who is in which room: previews and sweeps
 
 	// Owners: the only writers. None imports another.
 	"roomserver": join(language, "bus", "policy", "storage", "storage/rooms"),

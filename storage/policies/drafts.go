@@ -12,6 +12,7 @@ import (
 // The status of a draft.
 const (
 	DraftOpen      = "open"
+	DraftApproved  = "approved"
 	DraftActivated = "activated"
 	DraftWithdrawn = "withdrawn"
 )
@@ -84,12 +85,13 @@ func Drafts(ctx context.Context, r *storage.Reader, limit int) (out []Draft, err
 	return out, nil
 }
 
-// DecideDraft ends an open draft. It returns [storage.ErrConflict] if somebody
-// has done so before.
-func DecideDraft(ctx context.Context, tx *storage.Tx, id, status, by string, now int64) error {
-	const q = `UPDATE policy_drafts SET status = $1, approver = $2, decided_ts = $3
-		WHERE draft_id = $4 AND status = 'open'`
-	n, err := tx.Exec(ctx, q, status, by, now, id)
+// DecideDraft moves a draft from one status to another. It returns
+// [storage.ErrConflict] if somebody has moved it before. by is kept where it
+// is not empty.
+func DecideDraft(ctx context.Context, tx *storage.Tx, id, from, to, by string, now int64) error {
+	const q = `UPDATE policy_drafts SET status = $1, decided_ts = $2, approver = CASE WHEN $3 = '' THEN approver ELSE $4 END
+		WHERE draft_id = $5 AND status = $6`
+	n, err := tx.Exec(ctx, q, to, now, by, by, id, from)
 	if err != nil {
 		return fmt.Errorf("decide draft: %w", err)
 	}

@@ -12,11 +12,12 @@ import (
 
 // The status of a finding.
 const (
-	FindingOpen    = "open"    // found, its treatment is due
-	FindingLeft    = "left"    // left until a date, then removed
-	FindingFrozen  = "frozen"  // reported and nothing else
-	FindingRemoved = "removed" // the account is out of the room
-	FindingFailed  = "failed"  // it could not be removed
+	FindingOpen     = "open"     // found, its treatment is due
+	FindingLeft     = "left"     // left until a date, then removed
+	FindingFrozen   = "frozen"   // reported and nothing else
+	FindingRemoved  = "removed"  // the account is out of the room
+	FindingResolved = "resolved" // allowed by now
+	FindingFailed   = "failed"   // it could not be removed
 )
 
 // Finding is a membership that a document refuses.

@@ -1,4 +1,5 @@
--- A document on its way to be active. status: open, activated, or withdrawn.
+-- A document on its way to be active. status: open, approved,
+-- activated or withdrawn.
 -- parent is the version that was active when it was written: once another one
 -- is, the draft is stale. preview is what it would change, a JSON object.
 CREATE TABLE policy_drafts (
@@ -20,7 +21,8 @@ CREATE TABLE policy_drafts (
 CREATE INDEX policy_drafts_by_time ON policy_drafts (created_ts DESC, draft_id);
 
 -- A membership that the document of version refuses. status: open, left (until
--- until_ts), frozen (reported only), removed, or failed, and detail says why.
+-- until_ts), frozen (reported only), removed, resolved (allowed by now), or
+-- failed, and detail says why.
 CREATE TABLE policy_findings (
 	room_nid     BIGINT NOT NULL,
 	user_id      TEXT   NOT NULL,

@@ -1,0 +1,224 @@
+package policystore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"beffroi/matrix"
+	"beffroi/policy"
+	"beffroi/storage"
+	"beffroi/storage/rooms"
+)
+
+const (
+	// maxExamples bounds the memberships that a preview names.
+	maxExamples = 50
+	// maxPreviewPeers bounds the servers that a preview compares.
+	maxPreviewPeers = 100_000
+	// maxListedPeers bounds those that it names.
+	maxListedPeers = 1000
+)
+
+// Preview is what a candidate would change on the data of this server.
+type Preview struct {
+	Active     int64 `json:"active"`    // the version in force
+	Candidate  int64 `json:"candidate"` // the version looked at
+	ComputedTS int64 `json:"computed_ts"`
+	TookMS     int64 `json:"took_ms"`
+
+	Memberships int64 `json:"memberships"` // how many were looked at
+	// Findings are the memberships that the candidate refuses, whatever is in
+	// force now: exactly what a sweep would find.
+	Findings Tally `json:"findings"`
+	Refused  Tally `json:"refused"`  // of these, those allowed now
+	Admitted Tally `json:"admitted"` // refused now, allowed by the candidate
+	Rooms    int64 `json:"rooms"`    // with a membership refused or admitted
+
+	Organisations []OrganisationChange `json:"organisations,omitempty"`
+	Peers         []PeerChange         `json:"peers,omitempty"`
+	PeersRefused  int64                `json:"peers_refused"`
+	PeersAdmitted int64                `json:"peers_admitted"`
+	Examples      []Example            `json:"examples,omitempty"` // the first ones
+}
+
+// Tally counts memberships.
+type Tally struct {
+	Members     int64 `json:"members"`
+	Invitations int64 `json:"invitations"`
+	Knocks      int64 `json:"knocks"`
+}
+
+// Total returns the sum.
+func (t Tally) Total() int64 { return t.Members + t.Invitations + t.Knocks }
+
+func (t *Tally) add(membership string) {
+	switch membership {
+	case "join":
+		t.Members++
+	case "invite":
+		t.Invitations++
+	default:
+		t.Knocks++
+	}
+}
+
+// OrganisationChange is what changes for the accounts of one organisation; ""
+// stands for accounts of none.
+type OrganisationChange struct {
+	ID       string `json:"id"`
+	Rooms    int64  `json:"rooms"`
+	Refused  Tally  `json:"refused"`
+	Admitted Tally  `json:"admitted"`
+
+	room int64 // the last one counted
+}
+
+// PeerChange is a server that would be spoken with no more, or from now on.
+type PeerChange struct {
+	Server       matrix.ServerName `json:"server"`
+	Organisation string            `json:"organisation,omitempty"`
+	Refused      bool              `json:"refused"`
+	Reason       policy.Reason     `json:"reason,omitempty"`
+}
+
+// Example is a membership that would change.
+type Example struct {
+	Room       matrix.RoomID `json:"room_id"`
+	User       matrix.UserID `json:"user_id"`
+	Membership string        `json:"membership"`
+	Refused    bool          `json:"refused"`
+	Reason     policy.Reason `json:"reason"`
+}
+
+// Preview compares a candidate with the document in force on live data. It
+// holds up nobody: it reads page by page, each in a snapshot of its own.
+func (s *Store) Preview(ctx context.Context, candidate *policy.Snapshot) (*Preview, error) {
+	return PreviewOn(ctx, s.db, s.engine.Snapshot(), candidate, s.now())
+}
+
+// PreviewOn is [Store.Preview] on a database, for commands.
+func PreviewOn(ctx context.Context, db *storage.DB, active, candidate *policy.Snapshot, now time.Time) (*Preview, error) {
+	start := time.Now()
+	p := previewer{
+		active: active, candidate: candidate, now: now,
+		servers: make(map[matrix.ServerName]bool), orgs: make(map[string]*OrganisationChange),
+		out: &Preview{Active: active.Version(), Candidate: candidate.Version(), ComputedTS: now.UnixMilli()},
+	}
+	var at place
+	for {
+		page, err := surveyAfter(ctx, db, at, surveyPage)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.present {
+			if facts := page.rooms[page.present[i].RoomNID]; facts != nil {
+				p.membership(&page.present[i], facts)
+			}
+		}
+		at = page.last(at)
+		if len(page.present) < surveyPage {
+			break
+		}
+	}
+	p.peers()
+	p.finish()
+	p.out.TookMS = time.Since(start).Milliseconds()
+	return p.out, nil
+}
+
+type previewer struct {
+	active, candidate *policy.Snapshot
+	now               time.Time
+	servers           map[matrix.ServerName]bool
+	orgs              map[string]*OrganisationChange
+	room              int64 // the last one counted
+	out               *Preview
+}
+
+func (p *previewer) membership(m *rooms.Present, facts *policy.RoomFacts) {
+	p.out.Memberships++
+	if server := m.User.Server(); !p.servers[server] && len(p.servers) < maxPreviewPeers {
+		p.servers[server] = true
+	}
+	after := p.candidate.Stays(m.User, facts, p.now)
+	if !after.Allow {
+		p.out.Findings.add(m.Membership)
+	}
+	before := p.active.Stays(m.User, facts, p.now)
+	if before.Allow == after.Allow {
+		return
+	}
+	org := p.organisation(m.User.Server())
+	if p.room != m.RoomNID {
+		p.room = m.RoomNID
+		p.out.Rooms++
+	}
+	if org.room != m.RoomNID {
+		org.room = m.RoomNID
+		org.Rooms++
+	}
+	reason := before.Reason
+	if after.Allow {
+		p.out.Admitted.add(m.Membership)
+		org.Admitted.add(m.Membership)
+	} else {
+		p.out.Refused.add(m.Membership)
+		org.Refused.add(m.Membership)
+		reason = after.Reason
+	}
+	if len(p.out.Examples) < maxExamples {
+		p.out.Examples = append(p.out.Examples, Example{facts.ID, m.User, m.Membership, !after.Allow, reason})
+	}
+}
+
+// organisation returns the counters of the organisation of a server: that of
+// the document in force, or else that of the candidate.
+func (p *previewer) organisation(server matrix.ServerName) *OrganisationChange {
+	id := p.active.Server(server, p.now).Organisation
+	if id == "" {
+		id = p.candidate.Server(server, p.now).Organisation
+	}
+	if p.orgs[id] == nil {
+		p.orgs[id] = &OrganisationChange{ID: id}
+	}
+	return p.orgs[id]
+}
+
+// peers compares the servers of members and those that either document names.
+func (p *previewer) peers() {
+	for _, s := range []*policy.Snapshot{p.active, p.candidate} {
+		for _, name := range s.Peers(p.now) {
+			p.servers[name] = true
+		}
+	}
+	for name := range p.servers {
+		before, after := p.active.Speaks(name, p.now), p.candidate.Speaks(name, p.now)
+		switch {
+		case before.Allow == after.Allow:
+			continue
+		case after.Allow:
+			p.out.PeersAdmitted++
+		default:
+			p.out.PeersRefused++
+		}
+		p.out.Peers = append(p.out.Peers, PeerChange{name, p.organisationID(name), !after.Allow, after.Reason})
+	}
+	slices.SortFunc(p.out.Peers, func(a, b PeerChange) int { return cmp.Compare(a.Server, b.Server) })
+	p.out.Peers = p.out.Peers[:min(len(p.out.Peers), maxListedPeers)]
+}
+
+func (p *previewer) organisationID(server matrix.ServerName) string {
+	if id := p.active.Server(server, p.now).Organisation; id != "" {
+		return id
+	}
+	return p.candidate.Server(server, p.now).Organisation
+}
+
+func (p *previewer) finish() {
+	for _, o := range p.orgs {
+		p.out.Organisations = append(p.out.Organisations, *o)
+	}
+	slices.SortFunc(p.out.Organisations, func(a, b OrganisationChange) int { return cmp.Compare(a.ID, b.ID) })
+}
