@@ -91,7 +91,7 @@ func (s *Snapshot) judgeCreatorList(creators []matrix.UserID, now time.Time) (Re
 		switch {
 		case p.reason != "":
 			return p.reason, p.org
-		case p.class == ClassExternal && !s.doc.Externals.CreateRooms:
+		case p.class == ClassExternal && !s.externals.createRooms:
 			return ReasonExternalPower, p.org
 		case p.class == ClassUnaffiliated:
 			return ReasonNoOrganisation, nil
@@ -197,7 +197,7 @@ func (s *Snapshot) judgeLevels(levels *eventauth.PowerLevels, now time.Time) (Re
 }
 
 func (s *Snapshot) externalLevel(level eventauth.Level) bool {
-	return level >= 0 && int64(level) <= s.doc.Externals.MaxPower
+	return level >= 0 && int64(level) <= s.externals.maxPower
 }
 
 func judgeJoinRules(next string, room *RoomFacts) Reason {

@@ -12,7 +12,7 @@ func bigDocument() *Document {
 	for i := range 5000 {
 		o := Organisation{ID: fmt.Sprintf("org%d", i), Class: "government", Homeservers: []Homeserver{{Name: fmt.Sprintf("hs%d.example", i)}}}
 		for j := range 10 {
-			o.EmailDomains = append(o.EmailDomains, fmt.Sprintf("d%d.org%d.gouv.example", j, i))
+			o.EmailDomains = append(o.EmailDomains, Names(fmt.Sprintf("d%d.org%d.gouv.example", j, i))...)
 		}
 		d.Organisations = append(d.Organisations, o)
 	}
@@ -102,7 +102,7 @@ func BenchmarkParseJSON(b *testing.B) {
 // TestDecideDoesNotAllocate holds the budget of the design for what is allowed.
 func TestDecideDoesNotAllocate(t *testing.T) {
 	d := Initial("me.example")
-	d.Organisations[0].EmailDomains = []string{"me.gouv.example"}
+	d.Organisations[0].EmailDomains = Names("me.gouv.example")
 	d.Rules = tenRules()
 	s, err := Compile(d, "me.example")
 	if err != nil {
@@ -132,5 +132,30 @@ func TestBigDocument(t *testing.T) {
 	}
 	if took := time.Since(start); took > 3*time.Second {
 		t.Errorf("took %s", took)
+	}
+}
+
+// TestLayersDoNotAllocate holds the same where there are two documents.
+func TestLayersDoNotAllocate(t *testing.T) {
+	s, _ := layers(t, testFloor, testLocal)
+	n := testing.AllocsPerRun(100, func() {
+		room := RoomFacts{Rule: Unrestricted, Creator: alice}
+		if d := s.Decide(&Request{Action: ActionInvite, Actor: alice, Subject: "@p:externe.example", Server: "externe.example", Room: &room, Now: noon}); !d.Allow {
+			t.Fatal(d)
+		}
+	})
+	if n > 0 && !raceEnabled {
+		t.Errorf("allocates %.0f times", n)
+	}
+}
+
+func BenchmarkDecideLayers(b *testing.B) {
+	s, _ := layers(b, testFloor, testLocal)
+	b.ReportAllocs()
+	for b.Loop() {
+		room := RoomFacts{Rule: Unrestricted, Creator: alice}
+		if d := s.Decide(&Request{Action: ActionInvite, Actor: alice, Subject: "@p:externe.example", Room: &room, Now: noon}); !d.Allow {
+			b.Fatal(d)
+		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 // builtin applies what holds under every document: validity, organisations,
 // and what external accounts may do.
 func (j *judgement) builtin(r *Request) bool {
-	if j.s.Freshness(r.Now) == Blocking && growing[r.Action] {
+	if j.s.ownFreshness(r.Now) == Blocking && growing[r.Action] {
 		j.reason, j.rule = ReasonDocumentExpired, "blocks_at"
 		return false
 	}
@@ -19,11 +19,11 @@ func (j *judgement) builtin(r *Request) bool {
 	case ActionRegister:
 		return j.register(r)
 	case ActionCreateRoom:
-		return j.externalMay(j.s.doc.Externals.CreateRooms, ReasonExternalCreate)
+		return j.externalMay(j.s.externals.createRooms, ReasonExternalCreate)
 	case ActionInvite:
-		return j.externalMay(j.s.doc.Externals.Invite, ReasonExternalInvite) && j.member(r, &j.subject)
+		return j.externalMay(j.s.externals.invite, ReasonExternalInvite) && j.member(r, &j.subject)
 	case ActionInvite3PID:
-		return j.externalMay(j.s.doc.Externals.Invite, ReasonExternalInvite) && j.inviteEmail(r)
+		return j.externalMay(j.s.externals.invite, ReasonExternalInvite) && j.inviteEmail(r)
 	case ActionJoin:
 		return j.member(r, &j.subject) && j.invited(r)
 	case ActionKnock:
@@ -33,11 +33,11 @@ func (j *judgement) builtin(r *Request) bool {
 	case ActionSetAccessRule, ActionSetPowerLevels, ActionSetJoinRule, ActionSetEncryption, ActionAlias, ActionUpgradeRoom:
 		return j.externalMay(false, ReasonExternalPower)
 	case ActionPublishRoom:
-		return j.externalMay(j.s.doc.Externals.Publish, ReasonExternalPublish) && j.publish(r)
+		return j.externalMay(j.s.externals.publish, ReasonExternalPublish) && j.publish(r)
 	case ActionSearchDirectory:
-		return j.externalMay(j.s.doc.Externals.SearchDirectory, ReasonExternalSearch)
+		return j.externalMay(j.s.externals.searchDirectory, ReasonExternalSearch)
 	case ActionListPublicRooms:
-		return j.externalMay(j.s.doc.Externals.SearchDirectory, ReasonExternalPublic)
+		return j.externalMay(j.s.externals.searchDirectory, ReasonExternalPublic)
 	case ActionReadProfile:
 		return r.SharesRoom || r.Subject == r.Actor || j.externalMay(false, ReasonExternalProfile)
 	}
@@ -156,10 +156,10 @@ func (j *judgement) readEmail(r *Request) bool {
 func (s *Snapshot) emailStanding(domain string, now time.Time) standing {
 	var buf nameBuffer
 	key := append(buf[:0], domain...)
-	org, found := s.domains.find(key, len(key))
+	found, ok := s.domains.find(key, len(key))
 	switch {
-	case found:
-		return standing{org: org, class: org.class, reason: org.admitted(now), rule: org.rule}
+	case ok:
+		return found.standing(now)
 	case !s.enforce:
 		return standing{class: ClassUnaffiliated}
 	}
@@ -204,10 +204,25 @@ const (
 	Expiring           // expires is over: warn
 	Stale              // stale_at is over: tell peers
 	Blocking           // blocks_at is over: admit nobody new
+
+	freshnessCount
 )
 
-// Freshness returns how old the document is at now.
+var freshnessNames = [freshnessCount]string{"fresh", "expired", "stale", "blocking"}
+
+// String returns the word by which peers and the audit trail know it.
+func (f Freshness) String() string { return freshnessNames[min(f, Blocking)] }
+
+// Freshness returns how old the document is at now, or the floor where that is
+// older.
 func (s *Snapshot) Freshness(now time.Time) Freshness {
+	if s.floor != nil {
+		return max(s.floor.ownFreshness(now), s.ownFreshness(now))
+	}
+	return s.ownFreshness(now)
+}
+
+func (s *Snapshot) ownFreshness(now time.Time) Freshness {
 	over := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	switch {
 	case over(s.doc.BlocksAt):

@@ -23,10 +23,14 @@ func (c *compiler) settings() {
 			c.wrong("rooms.version", "%q is not a room version", clip(r.Version))
 		}
 	}
-	if p := c.doc.Externals.MaxPower; p < 0 || p >= 50 {
+	c.externals = c.doc.Externals.rights()
+	if p := c.externals.maxPower; p < 0 || p >= 50 {
 		c.wrong("externals.max_power", "is %d; it is 0 to 49, below what moderating needs", p)
 	}
 	c.enforce = r.AccessRules != "off"
+	for i, d := range c.doc.Delegate {
+		c.delegation(d, "delegate["+strconv.Itoa(i)+"]")
+	}
 }
 
 // oneOf notes a value that is none of words; empty is always the default.
@@ -57,16 +61,17 @@ func (c *compiler) guards() {
 		return
 	}
 	c.selfKey = string(key)
-	own, found := c.servers.find(key, host)
+	found, ok := c.servers.find(key, host)
+	own := found.org
 	switch {
-	case !found:
+	case !ok:
 		c.wrong("organisations", "no organisation has this server, %s", c.self)
 	case own.class == ClassBlocked:
 		c.wrong("organisations", "organisation %q, to which this server belongs, is blocked", own.ID)
 	default:
 		c.own, c.contact = own, own.Contact
 	}
-	if _, denied := c.denied.find(key, host); denied {
+	if c.denied.any(key, host, func(*period) bool { return true }) {
 		c.wrong("federation.deny", "refuses this server itself, %s", c.self)
 	}
 	if !c.doc.DenyAll && !c.open && !c.admitsAny() {

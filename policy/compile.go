@@ -15,8 +15,11 @@ import (
 // Snapshot is a compiled document as one server sees it. It never changes and
 // any number of goroutines may ask it.
 type Snapshot struct {
-	doc  *Document
-	self matrix.ServerName
+	doc    *Document // with what it has of the floor, where there is one
+	source *Document // as it was given
+	self   matrix.ServerName
+	floor  *Snapshot // nil where the document stands alone
+	layer  Layer     // "" where the document stands alone
 
 	selfKey string
 	contact string // of the organisation of this server
@@ -24,14 +27,15 @@ type Snapshot struct {
 	open    bool   // federation.default: allow
 	orgs    []*organisation
 	own     *organisation
-	servers index[*organisation]
-	domains index[*organisation]
-	allowed index[bool]
-	denied  index[bool]
+	servers index[member]
+	domains index[member]
+	allowed index[*period]
+	denied  index[*period]
 	keys    map[string]map[matrix.KeyID]string // by server
 	rules   [actionCount][]*rule
 	// ruleNeeds is what the rules of an action read, together.
 	ruleNeeds [actionCount]parties
+	externals externalRights
 	boxedOrg  ref.Val // of no organisation
 }
 
@@ -41,6 +45,18 @@ type organisation struct {
 	class Class
 	rule  string  // how a decision names it
 	boxed ref.Val // its ID, for rules
+}
+
+// member is a name of an organisation and when it is one; nil is always.
+type member struct {
+	org  *organisation
+	when *period
+}
+
+// externalRights is [Externals] with nothing absent.
+type externalRights struct {
+	createRooms, invite, searchDirectory, publish bool
+	maxPower                                      int64
 }
 
 // index finds names: exactly, with or without a port, or below another name.
@@ -73,6 +89,29 @@ func (x *index[T]) find(key []byte, host int) (T, bool) {
 		}
 	}
 	return none, false
+}
+
+// any reports whether holds is true for an entry that matches the name, the
+// most particular first.
+func (x *index[T]) any(key []byte, host int, holds func(T) bool) bool {
+	if v, ok := x.exact[string(key)]; ok && holds(v) {
+		return true
+	}
+	name := key[:host]
+	if v, ok := x.exact[string(name)]; ok && len(key) > host && holds(v) {
+		return true
+	}
+	if len(x.below) == 0 || isAddress(name) {
+		return false
+	}
+	for i, c := range name {
+		if c == '.' && i > 0 {
+			if v, ok := x.below[string(name[i+1:])]; ok && holds(v) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (x *index[T]) of(p pattern) map[string]T {
@@ -110,10 +149,15 @@ func Compile(d *Document, self matrix.ServerName) (*Snapshot, error) {
 // is none.
 func (d *Document) Check(self matrix.ServerName, active int64) Mistakes {
 	_, mistakes := compile(d, self)
+	return append(mistakes, d.Follows(active)...)
+}
+
+// Follows says what is wrong where a document of version active is in force.
+func (d *Document) Follows(active int64) Mistakes {
 	if active > 0 && d.Version <= active {
-		mistakes = append(mistakes, d.mistake("version", "is %d, and version %d is active: it can only grow", d.Version, active))
+		return Mistakes{d.mistake("version", "is %d, and version %d is active: it can only grow", d.Version, active)}
 	}
-	return mistakes
+	return nil
 }
 
 func (d *Document) mistake(path, format string, args ...any) Mistake {
@@ -133,9 +177,9 @@ func compile(d *Document, self matrix.ServerName) (*Snapshot, Mistakes) {
 		domains += len(d.Organisations[i].EmailDomains)
 	}
 	c := compiler{Snapshot: &Snapshot{
-		doc: d, self: self,
-		servers: newIndex[*organisation](len(d.Organisations)), domains: newIndex[*organisation](domains),
-		allowed: newIndex[bool](0), denied: newIndex[bool](0),
+		doc: d, source: d, self: self,
+		servers: newIndex[member](len(d.Organisations)), domains: newIndex[member](domains),
+		allowed: newIndex[*period](0), denied: newIndex[*period](0),
 		keys: make(map[string]map[matrix.KeyID]string), boxedOrg: types.String(""),
 		orgs: make([]*organisation, 0, len(d.Organisations)),
 	}, ids: make(map[string]bool, len(d.Organisations))}
@@ -194,30 +238,28 @@ func (c *compiler) organisation(i int, path string) {
 	default:
 		c.wrong(path+".class", "is %q; it is government, external or blocked", clip(o.Organisation.Class))
 	}
-	if !o.Starts.IsZero() && !o.Ends.IsZero() && !o.Starts.Before(o.Ends) {
-		c.wrong(path+".ends", "is not after the start")
-	}
+	c.dates(o.Starts, o.Ends, path)
 	for j, h := range o.Homeservers {
 		c.homeserver(o, h, path+".homeservers["+strconv.Itoa(j)+"]")
 	}
-	for j, name := range o.EmailDomains {
+	for j, e := range o.EmailDomains {
 		at := path + ".email_domains[" + strconv.Itoa(j) + "]"
-		p, err := parsePattern(name)
+		p, err := parsePattern(e.Name)
 		if err != nil {
-			c.wrong(at, "%q %v", clip(name), err)
+			c.wrong(at, "%q %v", clip(e.Name), err)
 			continue
 		}
-		c.claim(c.domains.of(p), p, o, at, "e-mail domain")
+		c.claim(c.domains.of(p), p, member{o, c.dates(e.Starts, e.Ends, at)}, at, "e-mail domain")
 	}
 }
 
 // claim gives a name to an organisation, unless another one has it.
-func (c *compiler) claim(names map[string]*organisation, p pattern, o *organisation, path, what string) {
-	if other := names[p.name]; other != nil {
+func (c *compiler) claim(names map[string]member, p pattern, m member, path, what string) {
+	if other := names[p.name].org; other != nil {
 		c.wrong(path, "the %s %s belongs to organisation %q already", what, p, other.ID)
 		return
 	}
-	names[p.name] = o
+	names[p.name] = m
 }
 
 func (c *compiler) homeserver(o *organisation, h Homeserver, path string) {
@@ -226,7 +268,7 @@ func (c *compiler) homeserver(o *organisation, h Homeserver, path string) {
 		c.wrong(path+".name", "%q %v", clip(h.Name), err)
 		return
 	}
-	c.claim(c.servers.of(p), p, o, path+".name", "server")
+	c.claim(c.servers.of(p), p, member{o, c.dates(h.Starts, h.Ends, path)}, path+".name", "server")
 	if len(h.Keys) == 0 {
 		return
 	}
@@ -257,16 +299,22 @@ func (c *compiler) federation() {
 	}
 	for _, list := range []struct {
 		path  string
-		names []string
-		into  *index[bool]
+		names []Entry
+		into  *index[*period]
 	}{{"federation.allow", f.Allow, &c.allowed}, {"federation.deny", f.Deny, &c.denied}} {
-		for i, name := range list.names {
-			p, err := parseServerPattern(name)
+		for i, e := range list.names {
+			at := list.path + "[" + strconv.Itoa(i) + "]"
+			p, err := parseServerPattern(e.Name)
 			if err != nil {
-				c.wrong(list.path+"["+strconv.Itoa(i)+"]", "%q %v", clip(name), err)
+				c.wrong(at, "%q %v", clip(e.Name), err)
 				continue
 			}
-			list.into.of(p)[p.name] = true
+			when := c.dates(e.Starts, e.Ends, at)
+			if other, again := list.into.of(p)[p.name]; again && (other != nil || when != nil) {
+				c.wrong(at, "%s stands in the list twice, with dates", p)
+				continue
+			}
+			list.into.of(p)[p.name] = when
 		}
 	}
 }

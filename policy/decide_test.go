@@ -184,7 +184,7 @@ func TestRegistrationModes(t *testing.T) {
 	for mode, want := range map[string]string{"open": "allow", "closed": "registration_closed", "": "email_missing"} {
 		d := Initial("me.example")
 		d.Accounts.Registration = mode
-		d.Organisations = append(d.Organisations, Organisation{ID: "b", Class: "blocked", EmailDomains: []string{"bad.example"}})
+		d.Organisations = append(d.Organisations, Organisation{ID: "b", Class: "blocked", EmailDomains: Names("bad.example")})
 		d.Organisations[0].Contact = "mailto:x@me.example"
 		s, err := Compile(d, "me.example")
 		if err != nil {

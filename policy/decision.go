@@ -15,6 +15,8 @@ type Decision struct {
 	Reason Reason
 	// Rule names the part of the document or the built-in rule that decided.
 	Rule string
+	// Layer is the document that denied, "" where there is only one.
+	Layer Layer
 	// Version is that of the document.
 	Version int64
 	// Organisation is the organisation that was refused, where there is one.
@@ -30,6 +32,7 @@ type Decision struct {
 type refusal struct {
 	Reason   Reason `json:"reason"`
 	Rule     string `json:"rule"`
+	Layer    Layer  `json:"layer,omitempty"`
 	Version  int64  `json:"version"`
 	Contact  string `json:"contact,omitempty"`
 	Decision string `json:"decision,omitempty"`
@@ -56,5 +59,5 @@ func (d Decision) Error(decisionID string) *matrix.Error {
 	if e.Text == "" { // a rule of the document that speaks no English
 		e.Text = ReasonRule.Text()["en"]
 	}
-	return e.With("org.beffroi.policy", refusal{d.Reason, d.Rule, d.Version, d.Contact, decisionID})
+	return e.With("org.beffroi.policy", refusal{d.Reason, d.Rule, d.Layer, d.Version, d.Contact, decisionID})
 }

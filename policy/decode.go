@@ -89,6 +89,10 @@ func (d *decoder) value(n *node, v reflect.Value, path string) {
 		d.text(n, t, path)
 		return
 	}
+	if e, ok := v.Addr().Interface().(*Entry); ok && (n.kind == nodeString || n.kind == nodeNumber) {
+		e.setName(n.text)
+		return
+	}
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))

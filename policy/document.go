@@ -33,11 +33,16 @@ type Document struct {
 	// DenyAll refuses every other server, whatever else the document says.
 	DenyAll bool `json:"deny_all,omitempty"`
 
-	Organisations []Organisation `json:"organisations"`
-	Federation    Federation     `json:"federation,omitzero"`
-	Accounts      Accounts       `json:"accounts,omitzero"`
-	Rooms         Rooms          `json:"rooms,omitzero"`
-	Externals     Externals      `json:"externals,omitzero"`
+	// Organisations are all that are spoken with. In a local document they are
+	// those that it adds to the floor, or narrows.
+	Organisations []Organisation `json:"organisations,omitempty"`
+	// Delegate says what local documents may add to this one. Where it is
+	// absent they may only tighten it.
+	Delegate   []Delegation `json:"delegate,omitempty"`
+	Federation Federation   `json:"federation,omitzero"`
+	Accounts   Accounts     `json:"accounts,omitzero"`
+	Rooms      Rooms        `json:"rooms,omitzero"`
+	Externals  Externals    `json:"externals,omitzero"`
 
 	// Rules are asked in order after the built-in ones. Each may only deny.
 	Rules []Rule `json:"rules,omitempty"`
@@ -49,16 +54,17 @@ type Document struct {
 
 // Organisation is a ministry, an agency or a partner.
 type Organisation struct {
-	ID    string `json:"id"`
-	Name  Text   `json:"name,omitempty"`
-	Class string `json:"class"` // government, external or blocked
+	ID   string `json:"id"`
+	Name Text   `json:"name,omitempty"`
+	// Class is government, external (a partner on an external server) or blocked.
+	Class string `json:"class" enum:"government,external,blocked"`
 
 	// Homeservers belong to this organisation and to no other. A name without
 	// a port stands for every port of its host.
 	Homeservers []Homeserver `json:"homeservers,omitempty"`
 	// EmailDomains make an account a member of the organisation: a domain, or
 	// *.domain for every name below it.
-	EmailDomains []string `json:"email_domains,omitempty"`
+	EmailDomains []Entry `json:"email_domains,omitempty"`
 	// Contact is whom to ask, as a URL (mailto:…).
 	Contact string `json:"contact,omitempty"`
 
@@ -75,25 +81,29 @@ type Homeserver struct {
 	// Keys pins its signing keys: key ID to unpadded base64. Empty accepts the
 	// keys that the server publishes.
 	Keys map[string]string `json:"keys,omitempty"`
+	// Starts and Ends bound when the server is one of the organisation.
+	Starts time.Time `json:"starts,omitzero"`
+	Ends   time.Time `json:"ends,omitzero"`
+	Reason string    `json:"reason,omitempty"`
 }
 
 // Federation says which servers of no organisation may be spoken with.
 type Federation struct {
 	// Default is deny or allow, for servers that nothing else in the document
 	// names. Empty is deny.
-	Default string `json:"default,omitempty"`
+	Default string `json:"default,omitempty" enum:"deny,allow"`
 	// Allow names servers of no organisation that may be spoken with, such as
 	// a notary. Where access rules are enforced their accounts are in no room.
-	Allow []string `json:"allow,omitempty"`
+	Allow []Entry `json:"allow,omitempty"`
 	// Deny wins over everything.
-	Deny []string `json:"deny,omitempty"`
+	Deny []Entry `json:"deny,omitempty"`
 }
 
 // Accounts says who may have an account here.
 type Accounts struct {
 	// Registration is email (a verified address of the organisation of this
 	// server), open (anybody) or closed (by an administrator). Empty is email.
-	Registration string `json:"registration,omitempty"`
+	Registration string `json:"registration,omitempty" enum:"email,open,closed"`
 }
 
 // Rooms holds the defaults and limits of rooms.
@@ -102,16 +112,16 @@ type Rooms struct {
 	// of an ordinary Matrix server: no access rule event is written or judged,
 	// nothing is encrypted by force, and the power levels are those of the
 	// specification. It is for development.
-	AccessRules string `json:"access_rules,omitempty"`
+	AccessRules string `json:"access_rules,omitempty" enum:"enforce,off"`
 	// DefaultRule is the access rule of a new room that asks for none:
 	// restricted or unrestricted. Empty is restricted.
-	DefaultRule string `json:"default_rule,omitempty"`
+	DefaultRule string `json:"default_rule,omitempty" enum:"restricted,unrestricted"`
 	// Version is the room version of new rooms. Empty is the server's default.
 	Version string `json:"version,omitempty"`
 	// Encrypt lists the kinds of rooms that are encrypted from their first
 	// moment: private, direct. Absent is both.
-	Encrypt []string    `json:"encrypt,omitzero"`
-	Public  PublicRooms `json:"public,omitzero"`
+	Encrypt []string    `json:"encrypt,omitzero" enum:"private,direct"`
+	Public  PublicRooms `json:"public,omitzero"` // the limits of public rooms
 }
 
 // PublicRooms holds the limits of public rooms.
@@ -123,16 +133,16 @@ type PublicRooms struct {
 	Retention Duration `json:"retention,omitzero"`
 }
 
-// Externals says what accounts of external organisations may do. Everything
-// is false unless it is said.
+// Externals says what accounts of external organisations may do. What is absent
+// is false, or what the floor says.
 type Externals struct {
-	CreateRooms     bool `json:"create_rooms,omitempty"`
-	Invite          bool `json:"invite,omitempty"`
-	SearchDirectory bool `json:"search_directory,omitempty"`
-	Publish         bool `json:"publish,omitempty"`
+	CreateRooms     *bool `json:"create_rooms,omitempty"`     // make rooms
+	Invite          *bool `json:"invite,omitempty"`           // invite others
+	SearchDirectory *bool `json:"search_directory,omitempty"` // search people and list public rooms
+	Publish         *bool `json:"publish,omitempty"`          // put rooms into the directory
 	// MaxPower is the highest power level of an external account in an
 	// unrestricted room.
-	MaxPower int64 `json:"max_power,omitempty"`
+	MaxPower *int64 `json:"max_power,omitempty"`
 }
 
 // Rule denies what its condition matches.
@@ -143,6 +153,9 @@ type Rule struct {
 	// that its condition reads.
 	When   string `json:"when"`
 	Reason Text   `json:"reason,omitempty"` // told to the person refused
+	// Starts and Ends bound when the rule is asked.
+	Starts time.Time `json:"starts,omitzero"`
+	Ends   time.Time `json:"ends,omitzero"`
 }
 
 // Test is a question with the answer the document must give.
@@ -154,8 +167,8 @@ type Test struct {
 	Server  string    `json:"server,omitempty"`
 	Email   string    `json:"email,omitempty"`
 	Room    *TestRoom `json:"room,omitempty"`
-	At      time.Time `json:"at,omitzero"`       // absent is the moment of the test
-	Expect  string    `json:"expect"`            // allow or deny
+	At      time.Time `json:"at,omitzero"` // absent is the moment of the test
+	Expect  string    `json:"expect" enum:"allow,deny"`
 	Because string    `json:"because,omitempty"` // the reason code of a denial
 }
 

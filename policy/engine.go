@@ -103,22 +103,21 @@ func (s *Snapshot) standing(name matrix.ServerName, now time.Time) standing {
 	if !ok {
 		return standing{reason: ReasonUnknownServer, rule: "federation.default"}
 	}
-	org, found := s.servers.find(key, host)
-	out := standing{org: org}
-	if found {
-		out.class = org.class
+	found, known := s.servers.find(key, host)
+	var out standing
+	if known {
+		out = found.standing(now)
 	}
 	self := string(key) == s.selfKey
-	_, denied := s.denied.find(key, host)
+	denied := s.denied.any(key, host, func(p *period) bool { return p.denies(now) })
 	switch {
 	case s.doc.DenyAll && !self:
 		out.reason, out.rule = ReasonDenyAll, "deny_all"
 	case denied:
 		out.class, out.reason, out.rule = ClassBlocked, ReasonBlockedServer, "federation.deny"
-	case found:
-		out.reason, out.rule = org.admitted(now), org.rule
+	case known:
 	default:
-		if _, allowed := s.allowed.find(key, host); allowed || s.open {
+		if s.open || s.allowed.any(key, host, func(p *period) bool { return p.outside(now) == "" }) {
 			out.class = ClassUnaffiliated
 			break
 		}
@@ -130,19 +129,35 @@ func (s *Snapshot) standing(name matrix.ServerName, now time.Time) standing {
 // admitted says why an organisation is not, or "". An organisation with dates
 // is not admitted at a time that nobody gave.
 func (o *organisation) admitted(now time.Time) Reason {
-	switch {
-	case o.class == ClassBlocked:
+	if o.class == ClassBlocked {
 		return ReasonBlockedServer
-	case !o.Starts.IsZero() && now.Before(o.Starts):
-		return ReasonNotStarted
-	case !o.Ends.IsZero() && (now.IsZero() || !now.Before(o.Ends)):
-		return ReasonEnded
 	}
-	return ""
+	bounds := period{o.Starts, o.Ends}
+	return bounds.outside(now)
 }
 
-// Decide answers a request. It is pure and does not allocate to allow.
+// standing is what a name of an organisation has of it at now.
+func (m *member) standing(now time.Time) standing {
+	out := standing{org: m.org, class: m.org.class, reason: m.org.admitted(now), rule: m.org.rule}
+	if out.reason == "" {
+		out.reason = m.when.outside(now)
+	}
+	return out
+}
+
+// Decide answers a request: what the floor and the local document both allow
+// is allowed. It is pure and does not allocate to allow.
 func (s *Snapshot) Decide(r *Request) Decision {
+	if s.floor != nil {
+		if d := s.floor.decide(r); !d.Allow {
+			return d
+		}
+	}
+	return s.decide(r)
+}
+
+// decide answers by this document alone.
+func (s *Snapshot) decide(r *Request) Decision {
 	if r.Action == ActionLeave || r.Action == ActionKickBan {
 		return s.allow(r.Action)
 	}
@@ -164,7 +179,7 @@ func (s *Snapshot) deny(a Action, reason Reason, rule string, j *judgement) Deci
 	if rule == "" {
 		rule = reason.rule()
 	}
-	d := Decision{Action: a, Reason: reason, Rule: rule, Version: s.doc.Version, Contact: s.contact, Text: reason.Text()}
+	d := Decision{Action: a, Reason: reason, Rule: rule, Layer: s.layer, Version: s.doc.Version, Contact: s.contact, Text: reason.Text()}
 	if j == nil {
 		return d
 	}

@@ -30,8 +30,26 @@ func (e Explanation) String(lang string) string {
 }
 
 // Explain decides r and says in sentences how: which organisation and class
-// each party has, what is known of the room, which rules were asked.
+// each party has, what is known of the room, which rules were asked. Where
+// there are two layers it says which of them decided: what the floor refuses,
+// the local document is not asked about.
 func (s *Snapshot) Explain(r *Request) Explanation {
+	x := explainer{s: s, r: r}
+	if s.floor != nil {
+		if out := s.floor.explain(r); !out.Decision.Allow {
+			return out
+		}
+		f := s.floor.source
+		x.say(fmt.Sprintf("The floor, document %d of %s, allows it; the local document may refuse it.", f.Version, orNobody(f.Issuer, "nobody")),
+			fmt.Sprintf("Le socle, document %d de %s, l'autorise ; le document local peut le refuser.", f.Version, orNobody(f.Issuer, "personne")))
+	}
+	out := s.explain(r)
+	out.Steps = append(x.steps, out.Steps...)
+	return out
+}
+
+// explain explains by this document alone.
+func (s *Snapshot) explain(r *Request) Explanation {
 	x := explainer{s: s, r: r}
 	x.document()
 	x.account("acting account", "compte qui agit", r.Actor)
@@ -43,7 +61,7 @@ func (s *Snapshot) Explain(r *Request) Explanation {
 	}
 	x.email()
 	x.room()
-	d := s.Decide(r)
+	d := s.decide(r)
 	x.rules(d)
 	x.verdict(d)
 	return Explanation{d, x.steps}
@@ -58,13 +76,24 @@ type explainer struct {
 func (x *explainer) say(en, fr string) { x.steps = append(x.steps, Text{"en": en, "fr": fr}) }
 
 func (x *explainer) document() {
-	d := x.s.doc
-	x.say(fmt.Sprintf("Document %d of %s is asked about %q at %s.", d.Version, orNobody(d.Issuer, "nobody"), x.r.Action, x.r.Now.Format(time.RFC3339)),
-		fmt.Sprintf("Le document %d de %s est interrogé sur « %s » au %s.", d.Version, orNobody(d.Issuer, "personne"), x.r.Action, x.r.Now.Format(time.RFC3339)))
-	if x.s.Freshness(x.r.Now) == Blocking {
+	d, which := x.s.source, layerTexts[x.s.layer]
+	x.say(fmt.Sprintf("%s %d of %s is asked about %q at %s.", which.en, d.Version, orNobody(d.Issuer, "nobody"), x.r.Action, x.r.Now.Format(time.RFC3339)),
+		fmt.Sprintf("%s %d de %s est interrogé sur « %s » au %s.", which.fr, d.Version, orNobody(d.Issuer, "personne"), x.r.Action, x.r.Now.Format(time.RFC3339)))
+	if x.s.ownFreshness(x.r.Now) == Blocking {
 		x.say("The document has expired: it admits no new member and no other server.",
 			"Le document a expiré : il n'admet ni nouveau membre ni autre serveur.")
 	}
+}
+
+// layerTexts is how an explanation calls a document.
+var layerTexts = map[Layer]struct{ en, fr string }{
+	"": {"Document", "Le document"}, LayerFloor: {"The floor, document", "Le socle, document"},
+	LayerLocal: {"The local document", "Le document local"},
+}
+
+// deciding names the layer of a denial.
+var deciding = map[Layer]struct{ en, fr string }{
+	LayerFloor: {" of the floor", " du socle"}, LayerLocal: {" of the local document", " du document local"},
 }
 
 func orNobody(s, nobody string) string {
@@ -158,6 +187,7 @@ func (x *explainer) verdict(d Decision) {
 		x.say("Nothing refuses it: allowed.", "Rien ne s'y oppose : autorisé.")
 		return
 	}
-	x.say(fmt.Sprintf("Denied (%s, by %s): %s", d.Reason, d.Rule, d.Text["en"]),
-		fmt.Sprintf("Refusé (%s, d'après %s) : %s", d.Reason, d.Rule, d.Text["fr"]))
+	by := deciding[d.Layer]
+	x.say(fmt.Sprintf("Denied (%s, by %s%s): %s", d.Reason, d.Rule, by.en, d.Text["en"]),
+		fmt.Sprintf("Refusé (%s, d'après %s%s) : %s", d.Reason, d.Rule, by.fr, d.Text["fr"]))
 }

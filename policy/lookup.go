@@ -30,7 +30,7 @@ func (s *standing) party() Party {
 
 // Server returns what the document makes of a server, and so of its accounts.
 func (s *Snapshot) Server(name matrix.ServerName, now time.Time) Party {
-	p := s.standing(name, now)
+	p := s.effective(name, now)
 	return p.party()
 }
 
@@ -43,6 +43,11 @@ func (s *Snapshot) Email(address string, now time.Time) (Party, []matrix.ServerN
 		return Party{}, nil, matrix.InvalidParam("this %v", err)
 	}
 	p := s.emailStanding(parsed.Domain, now)
+	if s.floor != nil && p.reason == "" {
+		if by := s.floor.emailStanding(parsed.Domain, now); by.reason != "" {
+			p = by
+		}
+	}
 	var servers []matrix.ServerName
 	if p.org != nil {
 		servers = p.org.servers()
@@ -66,7 +71,7 @@ func (s *Snapshot) Peers(now time.Time) []matrix.ServerName {
 	var out []matrix.ServerName
 	for _, o := range s.orgs {
 		for _, name := range o.servers() {
-			if p := s.standing(name, now); p.reason == "" && string(name) != s.selfKey {
+			if p := s.effective(name, now); p.reason == "" && string(name) != s.selfKey {
 				out = append(out, name)
 			}
 		}
@@ -76,7 +81,13 @@ func (s *Snapshot) Peers(now time.Time) []matrix.ServerName {
 
 // PinnedKeys returns the signing keys that the document pins for a server, as
 // unpadded base64 by key ID. Nil pins none: the server's own word holds.
+// What the floor pins no local document changes.
 func (s *Snapshot) PinnedKeys(name matrix.ServerName) map[matrix.KeyID]string {
+	if s.floor != nil {
+		if pinned := s.floor.PinnedKeys(name); pinned != nil {
+			return pinned
+		}
+	}
 	var buf nameBuffer
 	key, host, ok := serverKey(&buf, string(name))
 	if !ok {
@@ -96,10 +107,15 @@ func (s *Snapshot) Member(user matrix.UserID, room RoomFacts, now time.Time) Dec
 	return s.Decide(&Request{Action: ActionJoin, Actor: user, Room: &room, Now: now})
 }
 
-// Document returns the document. It must not be changed.
-func (s *Snapshot) Document() *Document { return s.doc }
+// Document returns the document, the local one where there is a floor. It must
+// not be changed.
+func (s *Snapshot) Document() *Document { return s.source }
 
-// Version returns the version of the document.
+// Floor returns the floor, or nil where the document stands alone.
+func (s *Snapshot) Floor() *Snapshot { return s.floor }
+
+// Version returns the version of the document, the local one where there is a
+// floor.
 func (s *Snapshot) Version() int64 { return s.doc.Version }
 
 // Self returns the server for which the document was compiled.

@@ -24,3 +24,15 @@ func (s *Snapshot) Stays(user matrix.UserID, room *RoomFacts, now time.Time) Dec
 func (s *Snapshot) Speaks(server matrix.ServerName, now time.Time) Decision {
 	return s.Decide(&Request{Action: ActionFederateOut, Server: server, Source: SourceSystem, Now: now})
 }
+
+// Turns reports whether an organisation begins or ends to be admitted after
+// from and no later than to: then the document has other answers than before.
+func (s *Snapshot) Turns(from, to time.Time) bool {
+	passed := func(t time.Time) bool { return !t.IsZero() && t.After(from) && !t.After(to) }
+	for _, o := range s.orgs {
+		if passed(o.Starts) || passed(o.Ends) {
+			return true
+		}
+	}
+	return false
+}

@@ -96,6 +96,16 @@ func (e *Engine) AdmitEvent(r *EventRequest) Decision { return e.active.Load().A
 // AdmitEvent says whether an event may enter a room, by the document and by
 // the state before it, whoever sent it and however it came here.
 func (s *Snapshot) AdmitEvent(r *EventRequest) Decision {
+	if s.floor != nil {
+		if d := s.floor.admitEvent(r); !d.Allow {
+			return d
+		}
+	}
+	return s.admitEvent(r)
+}
+
+// admitEvent judges by this document alone.
+func (s *Snapshot) admitEvent(r *EventRequest) Decision {
 	action := EventAction(r.Event)
 	switch action {
 	case ActionLeave, ActionKickBan:
@@ -117,7 +127,7 @@ func (s *Snapshot) AdmitEvent(r *EventRequest) Decision {
 	if wanted {
 		q.Room = &room
 	}
-	if d := s.Decide(&q); !d.Allow || !s.enforce {
+	if d := s.decide(&q); !d.Allow || !s.enforce {
 		return d
 	}
 	if reason, of := s.judgeContent(r, &room); reason != "" {

@@ -73,7 +73,7 @@ func (j *judgement) documentRules(r *Request) bool {
 func (j *judgement) ask(rules []*rule, f *facts) bool {
 	for _, one := range rules {
 		match, failed := one.matches(f)
-		if !match {
+		if !match || !one.when.denies(f.now) {
 			continue
 		}
 		j.reason, j.rule, j.text, j.refused = ReasonRule, one.name, one.text, j.subject.org

@@ -53,6 +53,7 @@ type rule struct {
 	program cel.Program
 	needs   parties
 	text    map[string]string
+	when    *period
 }
 
 func (c *compiler) compileRules() {
@@ -149,7 +150,7 @@ func (c *compiler) compileRule(env *cel.Env, r Rule, path string) *rule {
 		c.wrong(path+".when", "cannot be compiled: %v", err)
 		return nil
 	}
-	out := &rule{name: "rules." + r.ID, program: program, text: r.Reason}
+	out := &rule{name: "rules." + r.ID, program: program, text: r.Reason, when: c.dates(r.Starts, r.Ends, path)}
 	if len(r.Reason) == 0 {
 		out.text = ReasonRule.Text()
 	}

@@ -30,7 +30,7 @@ func (f Failure) String() string {
 // RunTests asks the tests of the document at the time now, or at their own.
 func RunTests(s *Snapshot, now time.Time) []Failure {
 	var out []Failure
-	for i, t := range s.doc.Tests {
+	for i, t := range s.source.Tests {
 		d := s.Decide(t.request(now))
 		if d.Allow != (t.Expect == "allow") || t.Because != "" && string(d.Reason) != t.Because {
 			out = append(out, Failure{i, t, d})

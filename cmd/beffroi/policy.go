@@ -23,7 +23,7 @@ import (
 // here changes anything.
 func policyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "policy", Short: "Check, show and explain the policy"}
-	cmd.AddCommand(policyCheckCommand(), policyShowCommand(), policyExplainCommand())
+	cmd.AddCommand(policySchemaCommand(), policyCheckCommand(), policyShowCommand(), policyExplainCommand())
 	return cmd
 }
 

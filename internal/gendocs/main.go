@@ -24,6 +24,7 @@ type document struct {
 var documents = []document{
 	{"docs/config.md", configManual},
 	{"config/example.yaml", configExample},
+	{"policy/schema.json", schema},
 	{"docs/metrics.md", metrics},
 	{"docs/spec-coverage.md", coverage},
 	{"docs/divergences.md", divergences},
