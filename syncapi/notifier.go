@@ -17,6 +17,9 @@ const (
 	maxAccounts = 100_000
 	// forgetAfter is how long an account is watched after its last sync.
 	forgetAfter = 15 * time.Minute
+	// levelTimeout bounds how long a request waits for the log to be read. It
+	// takes a few milliseconds where the database is well.
+	levelTimeout = 10 * time.Second
 )
 
 // notifier knows for every account that syncs when something last happened
@@ -116,7 +119,8 @@ func (n *notifier) announce(head storage.Position) {
 }
 
 // level waits until everything is known that was in the log when it was called,
-// so that a client that asks after it has written finds what it wrote.
+// so that a client that asks after it has written finds what it wrote. A log
+// that cannot be read for long is 503.
 func (n *notifier) level(ctx context.Context) error {
 	n.mu.Lock()
 	to := n.newest
@@ -130,6 +134,8 @@ func (n *notifier) level(ctx context.Context) error {
 		case <-grown:
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-time.After(levelTimeout):
+			return matrix.Unavailable(safetyTick)
 		}
 		n.mu.Lock()
 	}

@@ -9,11 +9,9 @@ import (
 	"beffroi/storage"
 )
 
-const (
-	// maxTimeout bounds how long a request waits: what stands between us and
-	// the client closes connections that are silent for longer.
-	maxTimeout = 5 * time.Minute
-)
+// maxTimeout bounds how long a request waits: what stands between us and the
+// client closes connections that are silent for longer.
+const maxTimeout = 5 * time.Minute
 
 // Request is a call of sync.
 type Request struct {
