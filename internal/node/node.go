@@ -55,6 +55,7 @@ type Node struct {
 	remote      *client.Client
 	queue       *sendqueue.Queue
 	inbox       *federation.Inbox
+	sweeper     *policystore.Sweeper
 	certificate *certificate
 	client      http.Handler
 	federation  http.Handler
@@ -144,6 +145,7 @@ func (n *Node) openOwners(context.Context) (err error) {
 	c := &n.config
 	n.Rooms = roomserver.New(roomserver.Options{DB: n.DB, Key: n.Key, Gate: n.Policy, Keys: n.keys,
 		Remote: federation.NewRemote(n.remote), EDUs: ephemeral{n.queue}, MemoryBytes: int64(c.Memory)})
+	n.sweeper = policystore.NewSweeper(n.Policy, n.Rooms)
 	n.Devices = e2ee.New(e2ee.Options{DB: n.DB, ServerName: c.ServerName, Remote: n.remote, Outbox: sendqueue.Outbox{},
 		Bus: n.bus, Logger: n.log})
 	mailer, err := newMailer(c.SMTP)
@@ -192,7 +194,7 @@ func (n *Node) Run(ctx context.Context, l Listeners) error {
 	}
 	for name, run := range map[string]func(context.Context) error{
 		"policy": n.Policy.Run, "accounts": n.Accounts.Run, "devices": n.Devices.Run, "sync": n.Sync.Run,
-		"inbox": n.inbox.Run, "send queue": n.queue.Run, "profiles": n.followProfiles,
+		"inbox": n.inbox.Run, "send queue": n.queue.Run, "sweep": n.sweeper.Run, "profiles": n.followProfiles,
 	} {
 		group.Go(func() error {
 			if err := run(running); err != nil && running.Err() == nil {
