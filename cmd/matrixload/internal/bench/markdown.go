@@ -111,7 +111,11 @@ func (r *Report) row(b *strings.Builder, label string, s StepReport, op *measure
 	if l := op.Latency; l != nil {
 		p50, p99 = report.Millis(l.P50), report.Millis(l.P99)
 	}
-	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |", name, report.Rate(op.PerSecond), share, p50, p99, report.Group(op.Failed))
+	failed := op.Failed
+	if first {
+		failed = s.Result.Failed() // of the whole step, in all its phases
+	}
+	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |", name, report.Rate(op.PerSecond), share, p50, p99, report.Group(failed))
 	used := s.Result.Process
 	if !first || used == nil {
 		fmt.Fprintf(b, " | |%s\n", strings.Repeat(" |", len(counters)))

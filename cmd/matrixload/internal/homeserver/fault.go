@@ -74,14 +74,14 @@ func isCode(s string) bool {
 	return s != "" && len(s) <= maxCode && !strings.ContainsFunc(s, other)
 }
 
-// lost describes a request that got no whole answer. A request that the run
-// itself gave up is context.Canceled and nobody's fault.
-func lost(ctx context.Context, err error) error {
+// lost describes a request that got no whole answer. A request that ended with
+// the context of its run is context.Canceled and nobody's fault.
+func lost(run context.Context, err error) error {
 	var dns *net.DNSError
 	var timeout net.Error
 	kind := "connection failed"
 	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
+	case run.Err() != nil:
 		return context.Canceled
 	case errors.As(err, &timeout) && timeout.Timeout():
 		kind = "timeout"

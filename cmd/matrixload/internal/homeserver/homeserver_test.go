@@ -142,7 +142,10 @@ func TestTimeoutIsAFaultAndCancelIsNot(t *testing.T) {
 		expired, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		<-expired.Done()
-		if err := lost(expired, expired.Err()); err.(*Fault).Kind() != "timeout" {
+		if err := lost(t.Context(), expired.Err()); err.(*Fault).Kind() != "timeout" {
+			t.Errorf("got %v", err)
+		}
+		if err := lost(expired, expired.Err()); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 		ended, cancel := context.WithCancel(t.Context())

@@ -101,7 +101,8 @@ func (s *Server) do(ctx context.Context, r request) ([]byte, error) {
 	if r.maxBytes == 0 {
 		r.maxBytes = maxAnswer
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout+r.patience)
+	run := ctx
+	ctx, cancel := context.WithTimeout(run, s.timeout+r.patience)
 	defer cancel()
 	var body io.Reader
 	if r.body != nil {
@@ -119,13 +120,13 @@ func (s *Server) do(ctx context.Context, r request) ([]byte, error) {
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return nil, lost(ctx, err)
+		return nil, lost(run, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, r.maxBytes+1))
 	switch {
 	case err != nil:
-		return nil, lost(ctx, err)
+		return nil, lost(run, err)
 	case int64(len(raw)) > r.maxBytes:
 		return nil, &Fault{Cause: "answer too long", Detail: fmt.Sprintf("%s %s: more than %d bytes", r.method, req.URL.Path, r.maxBytes)}
 	case resp.StatusCode != http.StatusOK:

@@ -108,6 +108,7 @@ type Process struct {
 	ResidentBytes float64 `json:"resident_bytes"` // at the end
 	// Counters are what the metrics that were asked for grew by.
 	Counters map[string]float64 `json:"counters,omitempty"`
+	Missing  []string           `json:"missing,omitempty"` // metrics that were asked for and do not exist
 }
 
 // Operation returns the operation of a name, nil if it did not happen.

@@ -129,6 +129,9 @@ func Used(r *measure.Result) string {
 	for _, name := range slices.Sorted(maps.Keys(p.Counters)) {
 		text += fmt.Sprintf("\nserver: %s grew by %s, %.2f an action", name, Rate(p.Counters[name]), per(p.Counters[name]))
 	}
+	for _, name := range p.Missing {
+		text += fmt.Sprintf("\nserver: there is no metric %s", oneLine(name))
+	}
 	return text
 }
 
