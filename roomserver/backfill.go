@@ -3,6 +3,7 @@ package roomserver
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 
 	"beffroi/matrix"
@@ -25,7 +26,7 @@ func (s *Server) backfill(ctx context.Context, id matrix.RoomID, limit int) (mor
 		if err != nil {
 			return err
 		}
-		if edges, err = rooms.Edges(ctx, r, row.NID, maxPrevEvents); err != nil || len(edges) == 0 {
+		if edges, err = rooms.Edges(ctx, r, row.NID, math.MinInt64, maxEdges); err != nil || len(edges) == 0 {
 			return err
 		}
 		servers, err = rooms.Servers(ctx, r, row.NID)
@@ -56,11 +57,9 @@ func (s *Server) backfillFrom(ctx context.Context, id matrix.RoomID, servers []m
 			s.log.InfoContext(ctx, "backfill failed", "room_id", id, "destination", server, "error", err)
 			continue
 		}
-		events := s.parseTheirs(ctx, id, rules, pdus[:min(len(pdus), maxHistory)])
-		if len(events) == 0 {
-			continue
-		}
-		n, err := s.keepHistory(ctx, server, id, events)
+		// Only what our events follow is history: else anybody could add to it.
+		events := connected(edges, parse(id, rules, pdus[:min(len(pdus), maxHistory)]), (*event.Event).PrevEvents)
+		n, err := s.keepHistory(ctx, newErrand(server), id, events)
 		if err != nil || n > 0 {
 			return n > 0, err
 		}
@@ -68,9 +67,13 @@ func (s *Server) backfillFrom(ctx context.Context, id matrix.RoomID, servers []m
 	return false, nil
 }
 
+// maxEdges bounds the ends of history that are asked for at a time.
+const maxEdges = 10
+
 // keepHistory stores events of the past: in the timeline before all others,
 // the newest first, and in no state.
-func (s *Server) keepHistory(ctx context.Context, from matrix.ServerName, id matrix.RoomID, events []*event.Event) (kept int, err error) {
+func (s *Server) keepHistory(ctx context.Context, er *errand, id matrix.RoomID, events []*event.Event) (kept int, err error) {
+	events = s.signed(ctx, events)
 	slices.SortStableFunc(events, func(a, b *event.Event) int { return cmp.Compare(b.Depth(), a.Depth()) })
 	stored, _, err := s.storedList(ctx, idsOf(events))
 	if err != nil {
@@ -85,7 +88,7 @@ func (s *Server) keepHistory(ctx context.Context, from matrix.ServerName, id mat
 		if ours := have[e.ID()]; ours != nil {
 			e = ours // an event of the state, which the other server may give without its content
 		}
-		verdict, err := s.judgeHistory(ctx, from, e)
+		verdict, err := s.judgeHistory(ctx, er, e)
 		if err != nil {
 			return 0, err
 		}
@@ -93,7 +96,10 @@ func (s *Server) keepHistory(ctx context.Context, from matrix.ServerName, id mat
 			judged = append(judged, verdict)
 		}
 	}
-	_, err = s.db.Append(ctx, func(ctx context.Context, tx *storage.Tx) error {
+	if len(judged) == 0 {
+		return 0, nil
+	}
+	_, err = s.db.Append(ctx, func(ctx context.Context, tx *storage.Tx) (err error) {
 		kept, err = s.writeHistory(ctx, tx, id, judged)
 		return err
 	})
@@ -103,11 +109,11 @@ func (s *Server) keepHistory(ctx context.Context, from matrix.ServerName, id mat
 // judgeHistory decides about an event of the past by the events that it names
 // and by the policy, on the state that the room has now: that of then is not
 // known. nil means that it cannot be judged.
-func (s *Server) judgeHistory(ctx context.Context, from matrix.ServerName, e *event.Event) (*rooms.Event, error) {
+func (s *Server) judgeHistory(ctx context.Context, er *errand, e *event.Event) (*rooms.Event, error) {
 	out := &rooms.Event{Event: e, Status: rooms.Accepted}
-	auth, err := s.authEvents(ctx, from, e)
+	auth, err := s.authEvents(ctx, er, e)
 	if err != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // one that cannot be judged hides no other
 	}
 	rm, err := s.lock(ctx, e.RoomID())
 	if err != nil {
@@ -120,12 +126,12 @@ func (s *Server) judgeHistory(ctx context.Context, from matrix.ServerName, e *ev
 		create = nil
 	}
 	if why := s.checkAuthEvents(e, auth, create); why != nil {
-		out.Status, out.Reason = rooms.Rejected, why.Error()
+		out.Status, out.Reason = rooms.Rejected, cut(why.Error(), maxWhy)
 	} else if why := s.admit(ctx, e, now, policy.SourceFederation, false); why != nil {
 		if matrix.Answer(why).Status >= 500 {
 			return nil, why
 		}
-		out.Status, out.Reason = rooms.Rejected, why.Error()
+		out.Status, out.Reason = rooms.Rejected, cut(why.Error(), maxWhy)
 	}
 	return out, now.err
 }
@@ -147,10 +153,9 @@ func (s *Server) writeHistory(ctx context.Context, tx *storage.Tx, id matrix.Roo
 	if err != nil {
 		return 0, err
 	}
-	var named []matrix.EventID
 	for _, e := range judged {
 		ref, have := known[e.ID()]
-		if have && ref.Status != rooms.Outlier {
+		if have && (ref.Status != rooms.Outlier || ref.RoomNID != row.NID) {
 			continue
 		}
 		e.RoomNID, e.Pos = row.NID, storage.Position(place)
@@ -166,32 +171,40 @@ func (s *Server) writeHistory(ctx context.Context, tx *storage.Tx, id matrix.Roo
 			return 0, err
 		}
 		kept++
-		named = append(named, e.PrevEvents()...)
 	}
-	return kept, s.moveEdges(ctx, tx, row.NID, judged, named)
+	return kept, s.moveEdges(ctx, tx, row.NID, judged)
 }
 
 // moveEdges replaces the edges that were reached by those behind them.
-func (s *Server) moveEdges(ctx context.Context, tx *storage.Tx, roomNID int64, reached []*rooms.Event, named []matrix.EventID) error {
+func (s *Server) moveEdges(ctx context.Context, tx *storage.Tx, roomNID int64, reached []*rooms.Event) error {
+	if err := rooms.RemoveEdges(ctx, tx, roomNID, eventIDs(reached)); err != nil {
+		return err
+	}
 	r, err := tx.Snapshot(ctx)
 	if err != nil {
 		return err
+	}
+	var named []matrix.EventID
+	for _, e := range reached {
+		named = append(named, e.PrevEvents()...)
 	}
 	known, err := rooms.Known(ctx, r, named)
 	if err != nil {
 		return err
 	}
-	var unknown []matrix.EventID
-	for _, id := range named {
-		if ref, ok := known[id]; !ok || ref.Status == rooms.Outlier {
-			unknown = append(unknown, id)
+	for _, e := range reached {
+		var unknown []matrix.EventID
+		for _, id := range e.PrevEvents() {
+			if ref, ok := known[id]; !ok || ref.Status == rooms.Outlier {
+				unknown = append(unknown, id)
+			}
 		}
+		rooms.AddEdges(tx, roomNID, unknown, e.Depth())
 	}
-	rooms.AddEdges(tx, roomNID, unknown)
-	return rooms.RemoveEdges(ctx, tx, roomNID, eventIDs(reached))
+	return nil
 }
 
-func idsOf(events []*event.Event) []matrix.EventID {
+func eventIDs(events []*rooms.Event) []matrix.EventID {
 	ids := make([]matrix.EventID, len(events))
 	for i, e := range events {
 		ids[i] = e.ID()
@@ -199,7 +212,7 @@ func idsOf(events []*event.Event) []matrix.EventID {
 	return ids
 }
 
-func eventIDs(events []*rooms.Event) []matrix.EventID {
+func idsOf(events []*event.Event) []matrix.EventID {
 	ids := make([]matrix.EventID, len(events))
 	for i, e := range events {
 		ids[i] = e.ID()

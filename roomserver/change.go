@@ -17,9 +17,9 @@ const (
 	// maxAttempts bounds how often a change is prepared anew because others
 	// were faster. A room that beats it is busier than any we have measured.
 	maxAttempts = 8
-	// maxPrevEvents bounds how many forward extremities one event merges. The
-	// specification allows 20.
-	maxPrevEvents = 10
+	// maxPrevEvents bounds the tips of a room: so many may one event follow, and
+	// every event of ours follows all of them.
+	maxPrevEvents = event.MaxPrevEvents
 )
 
 // change prepares events on the room as every earlier change leaves it, and
@@ -40,26 +40,23 @@ func (s *Server) tryChange(ctx context.Context, id matrix.RoomID, prepare func(c
 		return err
 	}
 	d := s.draft(ctx, rm)
-	err = prepare(ctx, d)
-	if err == nil {
-		err = d.cur.err
-	}
-	if err != nil || len(d.placed) == 0 {
-		if len(d.placed) > 0 {
-			rm.drop() // the room in memory moved and the database will not follow
-		}
-		last := rm.last
-		rm.mu.Unlock()
-		if err == nil {
-			err = durable(last)
-		}
+	defer d.release()
+	if err := prepare(ctx, d); err != nil {
 		return err
+	}
+	if d.cur.err != nil {
+		return d.cur.err
+	}
+	if len(d.placed) == 0 {
+		last := rm.last
+		d.release()
+		return durable(last)
 	}
 	return s.submit(ctx, d)
 }
 
 func (s *Server) draft(ctx context.Context, rm *room) *draft {
-	return &draft{rm: rm, cur: s.current(ctx, rm), from: rm.version}
+	return &draft{rm: rm, cur: s.current(ctx, rm), from: rm.version, fromTips: slices.Clone(rm.tips)}
 }
 
 // durable waits for the last commit of a room. An answer that rests on the room
@@ -84,6 +81,8 @@ func (s *Server) submit(ctx context.Context, d *draft) error {
 	// Once submitted it is done whether or not the caller waits: others build on it.
 	commit := s.db.Submit(context.WithoutCancel(ctx), d.commit(after))
 	rm.last = commit
+	s.weigh(rm)
+	d.released = true
 	rm.mu.Unlock()
 
 	_, err := commit.Wait()
@@ -103,9 +102,12 @@ func (s *Server) submit(ctx context.Context, d *draft) error {
 func (s *Server) keep(d *draft) {
 	for _, p := range d.placed {
 		s.events.Set(p.ID(), p.Event.Event)
+		if p.own != nil {
+			p.own.ev = nil // from here on the cache or the database has it
+		}
 		for _, c := range p.deltas {
 			if c.new != nil {
-				c.new.ev = nil // from here on the cache or the database has it
+				c.new.ev = nil
 			}
 		}
 	}
@@ -141,11 +143,7 @@ func (s *Server) prepare(ctx context.Context, d *draft, p event.Proto, creating 
 // follow gives an event that is about to be built its place after the tips of
 // the room, and the auth events that the state has for it.
 func (v *view) follow(p *event.Proto) {
-	prev := v.rm.tips
-	if len(prev) > maxPrevEvents {
-		prev = prev[len(prev)-maxPrevEvents:] // the newest
-	}
-	p.RoomID, p.PrevEvents, p.Depth = v.rm.id, slices.Clone(prev), min(v.rm.depth+1, v.rm.rules.MaxDepth)
+	p.RoomID, p.PrevEvents, p.Depth = v.rm.id, slices.Clone(v.rm.tips), min(v.rm.depth+1, v.rm.rules.MaxDepth)
 	p.AuthEvents = nil
 	for _, tuple := range eventauth.NeededFor(eventauth.SubjectOfProto(p), v.rm.rules) {
 		if id := v.id(tuple); id != "" {

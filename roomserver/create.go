@@ -3,6 +3,7 @@ package roomserver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -52,25 +53,41 @@ func (s *Server) CreateRoom(ctx context.Context, req CreateRequest) (matrix.Room
 	if err != nil {
 		return "", err
 	}
-	create, err := s.createEvent(req.Creator, plan, rules)
-	if err != nil {
-		return "", err
+	for later := range int64(maxAttempts) {
+		create, err := s.createEvent(req.Creator, plan, rules, later)
+		if err != nil {
+			return "", err
+		}
+		err = s.tryCreate(ctx, req, plan, alias, create)
+		if err == nil {
+			return create.RoomID(), s.inviteAll(ctx, create.RoomID(), req)
+		}
+		if !errors.Is(err, storage.ErrConflict) {
+			return "", err
+		}
 	}
+	return "", fmt.Errorf("create room: %w", storage.ErrConflict)
+}
+
+// tryCreate makes a room of its create event. It is [storage.ErrConflict] where
+// there is such a room already: from version 12 on two rooms of one creator and
+// one millisecond are the same.
+func (s *Server) tryCreate(ctx context.Context, req CreateRequest, plan policy.CreatePlan, alias matrix.RoomAlias, create *event.Event) error {
 	rm := s.cached(create.RoomID())
 	rm.mu.Lock()
-	rm.begin(rules)
-	d := s.draft(ctx, rm)
-	d.fresh = true
-	if err := s.fillRoom(ctx, d, req, plan, create); err != nil {
-		rm.drop()
+	if rm.loaded || rm.inflight > 0 {
 		rm.mu.Unlock()
-		return "", err
+		return storage.ErrConflict
+	}
+	rm.begin(create.Rules())
+	d := s.draft(ctx, rm)
+	d.moved = true
+	defer d.release()
+	if err := s.fillRoom(ctx, d, req, plan, create); err != nil {
+		return err
 	}
 	s.publishIn(d, plan, alias, req.Creator)
-	if err := s.submit(ctx, d); err != nil {
-		return "", err
-	}
-	return rm.id, s.inviteAll(ctx, rm.id, req)
+	return s.submit(ctx, d)
 }
 
 // begin makes the room the empty one that its first events are prepared on.
@@ -78,7 +95,7 @@ func (rm *room) begin(rules *matrix.VersionRules) {
 	rm.rules, rm.loaded = rules, true
 	rm.version, rm.depth, rm.tips = 0, 0, nil
 	rm.state = make(map[event.StateTuple]*ref)
-	rm.levels, rm.levelsID = nil, ""
+	rm.levels, rm.levelsID, rm.forks, rm.last = nil, "", nil, nil
 }
 
 // newAlias checks the alias of a new room before anything is written.
@@ -107,8 +124,9 @@ func (s *Server) newAlias(ctx context.Context, req CreateRequest) (matrix.RoomAl
 	return "", err
 }
 
-// createEvent builds the first event of a room, and with it the room's ID.
-func (s *Server) createEvent(creator matrix.UserID, plan policy.CreatePlan, rules *matrix.VersionRules) (*event.Event, error) {
+// createEvent builds the first event of a room, and with it the room's ID. It
+// is dated some milliseconds later than it is.
+func (s *Server) createEvent(creator matrix.UserID, plan policy.CreatePlan, rules *matrix.VersionRules, later int64) (*event.Event, error) {
 	content := make(map[string]json.RawMessage)
 	if len(plan.CreationContent) > 0 {
 		if err := json.Unmarshal(plan.CreationContent, &content); err != nil {
@@ -128,7 +146,7 @@ func (s *Server) createEvent(creator matrix.UserID, plan policy.CreatePlan, rule
 		return nil, err
 	}
 	p := event.Proto{Sender: creator, Type: "m.room.create", StateKey: new(string), Content: raw, Depth: 1,
-		OriginServerTS: s.nowMS()}
+		OriginServerTS: s.nowMS() + later}
 	if !rules.RoomIDIsCreateHash {
 		p.RoomID = matrix.RoomID("!" + rand.Text() + ":" + string(s.self))
 	}

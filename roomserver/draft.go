@@ -13,11 +13,13 @@ import (
 // draft is what one commit adds to a room. While it is made the room in memory
 // already moves on, so that the next draft can be made on top of it.
 type draft struct {
-	rm   *room
-	cur  *view // the state as the draft leaves it so far
-	from int64 // version before
+	rm       *room
+	cur      *view // the state as the draft leaves it so far
+	from     int64 // version before; 0 makes the room
+	fromTips []matrix.EventID
+	moved    bool // the room in memory is no longer what it was
+	released bool // the lock was given back
 
-	fresh           bool // the room itself is new
 	outliers        []*rooms.Event
 	placed          []*placement
 	joined, invited int64 // by how much the counts change
@@ -28,9 +30,9 @@ type draft struct {
 // placement is an event that gets a place in the room.
 type placement struct {
 	*rooms.Event
-	known   bool                      // as an outlier
-	before  map[event.StateTuple]*ref // the state before it, nil where it is that of the room
-	base    map[event.StateTuple]*ref // the state of the room then, where before is not nil
+	known   bool  // as an outlier
+	past    *past // how the state before it is kept, nil where it is that of the room
+	own     *ref  // of a state event of a fork, which may not be in the state of the room
 	deltas  []change
 	history bool // the deltas are written for those who ask for the state of then
 }
@@ -40,6 +42,19 @@ type change struct {
 	event.StateTuple
 	old, new *ref         // nil: none
 	member   *event.Event // what the new membership is, for m.room.member
+}
+
+// release gives the lock of the room back, unless a submit did. A room that
+// moved is read again: the database will not follow.
+func (d *draft) release() {
+	if d.released {
+		return
+	}
+	d.released = true
+	if d.moved {
+		d.rm.drop()
+	}
+	d.rm.mu.Unlock()
 }
 
 // also adds something to the commit, after the events.
@@ -53,33 +68,50 @@ func (d *draft) place(e *event.Event) {
 	if e.IsState() {
 		p.deltas = []change{d.set(e)}
 	}
-	rm.tips = nextTips(rm.tips, e)
+	rm.follow(nextTips(rm.tips, e))
 	d.add(p)
+}
+
+// follow makes other events the tips of the room. Of the states after tips
+// only those of tips are kept, and only while there are several.
+func (rm *room) follow(tips []matrix.EventID) {
+	rm.tips = tips
+	if len(tips) < 2 {
+		rm.forks = nil
+		return
+	}
+	for id := range rm.forks {
+		if !slices.Contains(tips, id) {
+			delete(rm.forks, id)
+		}
+	}
 }
 
 // set makes an event the state of its key and returns the change.
 func (d *draft) set(e *event.Event) change {
+	d.moved = true
 	tuple := e.StateTuple()
 	c := change{StateTuple: tuple, old: d.rm.state[tuple], new: &ref{id: e.ID(), ev: e}}
-	c.member = d.count(tuple, c.old, e)
+	if tuple.Type == "m.room.member" {
+		var was *event.Event
+		if c.old != nil {
+			was = d.cur.load(c.old)
+		}
+		d.recount(was, e)
+		c.member = e
+	}
 	d.rm.state[tuple] = c.new
 	return c
 }
 
-// count moves the numbers of members by a change of the state.
-func (d *draft) count(tuple event.StateTuple, old *ref, e *event.Event) *event.Event {
-	if tuple.Type != "m.room.member" {
-		return nil
+// recount moves the numbers of members by a change of a membership.
+func (d *draft) recount(was, is *event.Event) {
+	if was != nil {
+		d.tally(was.Membership(), -1)
 	}
-	if old != nil {
-		if was := d.cur.load(old); was != nil {
-			d.tally(was.Membership(), -1)
-		}
+	if is != nil {
+		d.tally(is.Membership(), 1)
 	}
-	if e != nil {
-		d.tally(e.Membership(), 1)
-	}
-	return e
 }
 
 func (d *draft) tally(membership string, by int64) {
@@ -93,11 +125,12 @@ func (d *draft) tally(membership string, by int64) {
 
 // add puts a placement at the end of the room.
 func (d *draft) add(p *placement) {
-	rm := d.rm
-	rm.version++
-	rm.depth = max(rm.depth, p.Depth())
+	d.moved = true
+	d.rm.version++
+	if p.Status == rooms.Accepted { // others must not push our events down
+		d.rm.depth = max(d.rm.depth, p.Depth())
+	}
 	d.placed = append(d.placed, p)
-	rm.weight.Store(uint32(len(rm.state)+1) * entryBytes)
 }
 
 // nextTips returns the forward extremities after an event that was accepted.
@@ -122,8 +155,11 @@ type snapshot struct {
 func (d *draft) commit(after snapshot) func(ctx context.Context, tx *storage.Tx) error {
 	return func(ctx context.Context, tx *storage.Tx) error {
 		rm := d.rm
-		if d.fresh {
-			rm.nid = rooms.Insert(tx, rm.id, rm.rules.Version)
+		if d.from == 0 {
+			var err error
+			if rm.nid, err = rooms.Begin(ctx, tx, rm.id, rm.rules.Version); err != nil {
+				return err
+			}
 		}
 		var head storage.Position
 		for _, p := range d.placed {
@@ -133,8 +169,8 @@ func (d *draft) commit(after snapshot) func(ctx context.Context, tx *storage.Tx)
 			}
 			head = p.Pos
 		}
-		if err := (rooms.Advance{NID: rm.nid, From: d.from, To: after.version, Tips: after.tips, Depth: after.depth,
-			HeadPos: head, Joined: d.joined, Invited: d.invited}).Apply(ctx, tx); err != nil {
+		if err := (rooms.Advance{NID: rm.nid, From: d.from, To: after.version, FromTips: d.fromTips, Tips: after.tips, Depth: after.depth,
+			HeadPos: head, Joined: d.joined, Invited: d.invited, Deltas: d.deltas()}).Apply(ctx, tx); err != nil {
 			return err
 		}
 		if err := d.write(ctx, tx); err != nil {
@@ -147,6 +183,16 @@ func (d *draft) commit(after snapshot) func(ctx context.Context, tx *storage.Tx)
 		}
 		return nil
 	}
+}
+
+// deltas returns how many changes of the state the draft writes.
+func (d *draft) deltas() (n int) {
+	for _, p := range d.placed {
+		if p.history {
+			n += len(p.deltas)
+		}
+	}
+	return n
 }
 
 func (d *draft) write(ctx context.Context, tx *storage.Tx) error {
@@ -169,10 +215,8 @@ func (d *draft) write(ctx context.Context, tx *storage.Tx) error {
 }
 
 func (d *draft) writePlacement(ctx context.Context, tx *storage.Tx, p *placement, numbers map[matrix.EventID]int64) error {
-	if p.before != nil {
-		number(p.before, numbers)
-		number(p.base, numbers)
-		nid, err := rooms.InsertSnapshot(tx, d.rm.nid, p.Pos, nids(p.base), nids(p.before))
+	if p.past != nil {
+		nid, err := p.past.write(ctx, tx, d.rm.nid, p.Pos)
 		if err != nil {
 			return err
 		}
@@ -184,6 +228,15 @@ func (d *draft) writePlacement(ctx context.Context, tx *storage.Tx, p *placement
 		}
 	} else {
 		rooms.InsertEvent(tx, p.Event)
+	}
+	if p.own != nil {
+		p.own.nid = p.NID
+	}
+	many := len(p.deltas) > fewChanges
+	if many { // what waits for the same rows is written first: no statement may change a row twice
+		if _, err := tx.Snapshot(ctx); err != nil {
+			return err
+		}
 	}
 	deltas := make([]rooms.Delta, 0, len(p.deltas))
 	for _, c := range p.deltas {
@@ -198,14 +251,17 @@ func (d *draft) writePlacement(ctx context.Context, tx *storage.Tx, p *placement
 			delta.NewNID = c.new.nid
 		}
 		deltas = append(deltas, delta)
-		if err := d.writeMember(ctx, tx, p, c); err != nil {
+		if err := d.writeMember(ctx, tx, p, c, many); err != nil {
 			return err
 		}
 	}
 	return rooms.ChangeState(ctx, tx, d.rm.nid, p.Pos, deltas, p.history)
 }
 
-func (d *draft) writeMember(ctx context.Context, tx *storage.Tx, p *placement, c change) error {
+// fewChanges is up to how many memberships of one event are written one by one.
+const fewChanges = 8
+
+func (d *draft) writeMember(ctx context.Context, tx *storage.Tx, p *placement, c change, many bool) error {
 	if c.Type != "m.room.member" {
 		return nil
 	}
@@ -214,26 +270,9 @@ func (d *draft) writeMember(ctx context.Context, tx *storage.Tx, p *placement, c
 		return rooms.RemoveMember(ctx, tx, d.rm.nid, user)
 	}
 	m := rooms.Member{RoomNID: d.rm.nid, User: user, Membership: c.member.Membership(), EventNID: c.new.nid, Pos: p.Pos}
-	if c.old == nil {
+	if c.old == nil || many {
 		rooms.AddMember(tx, m)
 		return nil
 	}
 	return rooms.SetMember(ctx, tx, m)
-}
-
-// number gives refs that were made outside of the current state their numbers.
-func number(state map[event.StateTuple]*ref, numbers map[matrix.EventID]int64) {
-	for _, r := range state {
-		if nid, ok := numbers[r.id]; ok {
-			r.nid = nid
-		}
-	}
-}
-
-func nids(state map[event.StateTuple]*ref) rooms.State {
-	out := make(rooms.State, len(state))
-	for t, r := range state {
-		out[t] = r.nid
-	}
-	return out
 }

@@ -1,17 +1,14 @@
 package roomserver
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"beffroi/matrix"
 	"beffroi/matrix/event"
-	"beffroi/policy"
 	"beffroi/storage"
 	"beffroi/storage/rooms"
 )
@@ -22,7 +19,11 @@ const (
 	fetchDepth = 1
 	// missingLimit is how many events of a gap are asked for.
 	missingLimit = 20
-	// maxFetched bounds the events of one state, with its auth chain.
+	// maxStates bounds the states that are asked for to place one event of
+	// theirs: of each of its predecessors, and of some in a gap.
+	maxStates = event.MaxPrevEvents + 4
+	// maxFetched bounds the events that are taken for one event of theirs, and
+	// those of one state with its auth chain.
 	maxFetched = 200_000
 	// fetchOneByOne is up to how many events of a state are asked for one by
 	// one; beyond it the whole state is cheaper.
@@ -31,38 +32,67 @@ const (
 	fetchWorkers = 8
 )
 
-// fetchPredecessors makes sure that the predecessors of an event are stored.
-// For those that cannot be had it returns the state after them, as the other
-// server tells it.
+// errand is what may be asked of a server to place one event that it sent.
+type errand struct {
+	origin matrix.ServerName
+	states int // how many more
+	events int // how many more
+}
+
+func newErrand(origin matrix.ServerName) *errand {
+	return &errand{origin: origin, states: maxStates, events: maxFetched}
+}
+
+// takeState counts a state that is to be asked for.
+func (er *errand) takeState() error {
+	if er.states--; er.states < 0 {
+		return matrix.TooLarge("more than %d states are needed to place one event", maxStates)
+	}
+	return nil
+}
+
+// take counts events that were told.
+func (er *errand) take(n int) error {
+	if er.events -= n; er.events < 0 {
+		return matrix.TooLarge("more than %d events are needed to place one", maxFetched)
+	}
+	return nil
+}
+
+// fetchPredecessors makes sure that the predecessors of an event have their
+// places. For those that cannot be had it returns the state after them, as the
+// other server tells it.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
-func (s *Server) fetchPredecessors(ctx context.Context, origin matrix.ServerName, e *event.Event, depth int) (map[matrix.EventID]stateMap, error) {
-	unknown, err := s.unplaced(ctx, e.PrevEvents())
+func (s *Server) fetchPredecessors(ctx context.Context, a *arrival) (map[matrix.EventID]stateMap, error) {
+	unknown, err := s.unplaced(ctx, a.PrevEvents())
 	if err != nil || len(unknown) == 0 {
 		return nil, err
 	}
-	if depth > 0 {
-		s.fillGap(ctx, origin, e, depth-1)
-		if unknown, err = s.unplaced(ctx, e.PrevEvents()); err != nil || len(unknown) == 0 {
+	if a.depth > 0 {
+		s.fillGap(ctx, a)
+		if unknown, err = s.unplaced(ctx, a.PrevEvents()); err != nil || len(unknown) == 0 {
 			return nil, err
 		}
 	}
 	missing := make(map[matrix.EventID]stateMap, len(unknown))
 	for _, id := range unknown {
-		if missing[id], err = s.stateAfterTheirs(ctx, origin, e.RoomID(), id); err != nil {
+		if missing[id] != nil {
+			continue
+		}
+		if missing[id], err = s.stateAfterTheirs(ctx, a.errand, a.RoomID(), id); err != nil {
 			return nil, err
 		}
 	}
 	return missing, nil
 }
 
-// unplaced returns those of the events that are not stored, or only as
-// outliers.
+// unplaced returns those of the events after which the state is not known.
 func (s *Server) unplaced(ctx context.Context, ids []matrix.EventID) (unknown []matrix.EventID, err error) {
 	err = s.db.View(ctx, func(r *storage.Reader) error {
 		known, err := rooms.Known(ctx, r, ids)
 		for _, id := range ids {
-			if ref, ok := known[id]; !ok || ref.Status == rooms.Outlier {
+			if !known[id].Placed() {
 				unknown = append(unknown, id)
 			}
 		}
@@ -73,46 +103,69 @@ func (s *Server) unplaced(ctx context.Context, ids []matrix.EventID) (unknown []
 
 // fillGap asks for the events between the tips of the room and an event, and
 // receives them. What fails leaves a gap, which its caller sees.
-func (s *Server) fillGap(ctx context.Context, origin matrix.ServerName, e *event.Event, depth int) {
-	rm, err := s.lock(ctx, e.RoomID())
+func (s *Server) fillGap(ctx context.Context, a *arrival) {
+	rm, err := s.lock(ctx, a.RoomID())
 	if err != nil {
 		return
 	}
-	tips, rules := slices.Clone(rm.tips), rm.rules
+	tips, rules := append([]matrix.EventID(nil), rm.tips...), rm.rules
 	rm.mu.Unlock()
-	pdus, err := s.remote.MissingEvents(ctx, origin, e.RoomID(), tips, []matrix.EventID{e.ID()}, missingLimit, 0)
+	pdus, err := s.remote.MissingEvents(ctx, a.origin, a.RoomID(), tips, []matrix.EventID{a.ID()}, missingLimit, 0)
 	if err != nil {
-		s.log.InfoContext(ctx, "gap not filled", "room_id", e.RoomID(), "origin", origin, "error", err)
+		s.log.InfoContext(ctx, "gap not filled", "room_id", a.RoomID(), "origin", a.origin, "error", err)
 		return
 	}
-	events := s.parseTheirs(ctx, e.RoomID(), rules, pdus[:min(len(pdus), missingLimit)])
-	slices.SortFunc(events, func(a, b *event.Event) int { return cmp.Compare(a.Depth(), b.Depth()) })
-	for _, got := range events {
-		if got.ID() == e.ID() {
-			continue
-		}
-		if err := s.receive(ctx, origin, got, depth, false); err != nil {
-			s.log.InfoContext(ctx, "event of a gap refused", "event_id", got.ID(), "origin", origin, "error", err)
+	events := s.signed(ctx, parse(a.RoomID(), rules, pdus[:min(len(pdus), missingLimit)]))
+	for _, e := range inOrder(connected(a.PrevEvents(), events, (*event.Event).PrevEvents), (*event.Event).PrevEvents) {
+		got := &arrival{Event: e, errand: a.errand, depth: a.depth - 1, late: a.late}
+		if err := s.receiveOnce(ctx, got); err != nil {
+			s.log.InfoContext(ctx, "event of a gap refused", "event_id", e.ID(), "origin", a.origin, "error", err)
 			return
 		}
 	}
 }
 
-// authEvents returns the auth events of an event, and asks origin for those
-// that are not stored.
-func (s *Server) authEvents(ctx context.Context, origin matrix.ServerName, e *event.Event) ([]*rooms.Event, error) {
+// receiveOnce receives an event that may have its place already.
+func (s *Server) receiveOnce(ctx context.Context, a *arrival) error {
+	if known, err := s.stored(ctx, a.ID()); err != nil || known != nil && known.Status != rooms.Outlier {
+		return err
+	}
+	return s.receive(ctx, a)
+}
+
+// connected returns those of some events that are named, or that others of
+// those name. What is not was not asked for.
+func connected(named []matrix.EventID, events []*event.Event, names func(*event.Event) []matrix.EventID) (reached []*event.Event) {
+	byID := make(map[matrix.EventID]*event.Event, len(events))
+	for _, e := range events {
+		byID[e.ID()] = e
+	}
+	for queue := named; len(queue) > 0; queue = queue[1:] {
+		if e := byID[queue[0]]; e != nil {
+			delete(byID, queue[0])
+			reached = append(reached, e)
+			queue = append(queue, names(e)...)
+		}
+	}
+	return reached
+}
+
+// authEvents returns the auth events of an event, and asks for those that are
+// not stored.
+func (s *Server) authEvents(ctx context.Context, er *errand, e *event.Event) ([]*rooms.Event, error) {
 	list, missing, err := s.storedList(ctx, e.AuthEvents())
 	if err != nil || len(missing) == 0 {
 		return list, err
 	}
-	pdus, err := s.remote.EventAuth(ctx, origin, e.RoomID(), e.ID())
+	pdus, err := s.remote.EventAuth(ctx, er.origin, e.RoomID(), e.ID())
 	if err != nil {
 		return nil, err
 	}
-	if len(pdus) > maxFetched {
-		return nil, matrix.TooLarge("an auth chain of %d events", len(pdus))
+	if err := er.take(len(pdus)); err != nil {
+		return nil, err
 	}
-	if err := s.storeOutliers(ctx, e.RoomID(), s.parseTheirs(ctx, e.RoomID(), e.Rules(), pdus)); err != nil {
+	chain := connected(e.AuthEvents(), parse(e.RoomID(), e.Rules(), pdus), (*event.Event).AuthEvents)
+	if err := s.storeOutliers(ctx, e.RoomID(), chain); err != nil {
 		return nil, err
 	}
 	if list, missing, err = s.storedList(ctx, e.AuthEvents()); err == nil && len(missing) > 0 {
@@ -138,60 +191,9 @@ func (s *Server) storedList(ctx context.Context, ids []matrix.EventID) (list []*
 	return list, missing, err
 }
 
-// stateAfterTheirs returns the state after an event that this server lacks, as
-// another server tells it. The events of it become outliers, and so does the
-// event itself: where history can be asked for later.
-func (s *Server) stateAfterTheirs(ctx context.Context, origin matrix.ServerName, room matrix.RoomID, at matrix.EventID) (stateMap, error) {
-	stateIDs, authIDs, err := s.remote.StateIDs(ctx, origin, room, at)
-	if err != nil {
-		return nil, err
-	}
-	if len(stateIDs)+len(authIDs) > maxFetched {
-		return nil, matrix.TooLarge("a state of %d events", len(stateIDs)+len(authIDs))
-	}
-	if err := s.fetchEvents(ctx, origin, room, at, append(append([]matrix.EventID{at}, stateIDs...), authIDs...)); err != nil {
-		return nil, err
-	}
-	list, missing, err := s.storedList(ctx, append(stateIDs, at))
-	if err != nil {
-		return nil, err
-	}
-	if len(missing) > 0 {
-		s.log.InfoContext(ctx, "state is incomplete", "room_id", room, "origin", origin, "missing", len(missing))
-	}
-	state := make(stateMap, len(list))
-	for _, e := range list {
-		if e.IsState() && e.RoomID() == room && e.Status != rooms.Rejected {
-			state[e.StateTuple()] = &ref{id: e.ID(), nid: e.NID}
-		}
-	}
-	return s.admitState(ctx, room, state, list)
-}
-
-// admitState asks the policy about the members of a state that another server
-// told, each on that state, and leaves out those that it denies.
-func (s *Server) admitState(ctx context.Context, room matrix.RoomID, state stateMap, events []*rooms.Event) (stateMap, error) {
-	rm := s.cached(room)
-	whole := s.over(ctx, rm, state)
-	for _, e := range events {
-		if e.Type() != "m.room.member" || state[e.StateTuple()] == nil || state[e.StateTuple()].id != e.ID() {
-			continue
-		}
-		if e.Membership() != "join" && e.Membership() != "invite" && e.Membership() != "knock" {
-			continue
-		}
-		if err := s.admitMember(ctx, e.Event, whole); err != nil {
-			if matrix.Answer(err).Status >= 500 {
-				return nil, err
-			}
-			delete(state, e.StateTuple())
-		}
-	}
-	return state, whole.err
-}
-
-// fetchEvents makes sure that events of a state are stored, as outliers.
-func (s *Server) fetchEvents(ctx context.Context, origin matrix.ServerName, room matrix.RoomID, at matrix.EventID, ids []matrix.EventID) error {
+// fetchEvents makes sure that events of a state are stored, as outliers. What
+// was not asked for is not taken.
+func (s *Server) fetchEvents(ctx context.Context, er *errand, room matrix.RoomID, at matrix.EventID, ids []matrix.EventID) error {
 	rules, err := s.rules(ctx, room)
 	if err != nil {
 		return err
@@ -202,20 +204,41 @@ func (s *Server) fetchEvents(ctx context.Context, origin matrix.ServerName, room
 	}
 	var pdus [][]byte
 	if len(missing) <= fetchOneByOne {
-		if pdus, err = s.fetchEach(ctx, origin, missing); err != nil {
-			return err
-		}
+		pdus, err = s.fetchEach(ctx, er.origin, missing)
 	} else {
-		state, auth, err := s.remote.State(ctx, origin, room, at)
-		if err != nil {
-			return err
-		}
-		pdus = append(state, auth...)
-		if pdu, err := s.remote.Event(ctx, origin, at); err == nil {
-			pdus = append(pdus, pdu)
+		pdus, err = s.fetchState(ctx, er, room, at)
+	}
+	if err != nil {
+		return err
+	}
+	wanted := make(map[matrix.EventID]bool, len(missing))
+	for _, id := range missing {
+		wanted[id] = true
+	}
+	events := parse(room, rules, pdus)
+	kept := events[:0]
+	for _, e := range events {
+		if wanted[e.ID()] {
+			kept = append(kept, e)
 		}
 	}
-	return s.storeOutliers(ctx, room, s.parseTheirs(ctx, room, rules, pdus))
+	return s.storeOutliers(ctx, room, kept)
+}
+
+// fetchState asks for a whole state with its auth chain.
+func (s *Server) fetchState(ctx context.Context, er *errand, room matrix.RoomID, at matrix.EventID) ([][]byte, error) {
+	state, auth, err := s.remote.State(ctx, er.origin, room, at)
+	if err != nil {
+		return nil, err
+	}
+	if err := er.take(len(state) + len(auth)); err != nil {
+		return nil, err
+	}
+	pdus := append(state, auth...)
+	if pdu, err := s.remote.Event(ctx, er.origin, at); err == nil {
+		pdus = append(pdus, pdu)
+	}
+	return pdus, nil
 }
 
 // fetchEach asks for events one by one, several at a time. Those that the
@@ -240,10 +263,4 @@ func (s *Server) fetchEach(ctx context.Context, origin matrix.ServerName, ids []
 		})
 	}
 	return pdus, group.Wait()
-}
-
-// admitMember asks the policy whether an account may be in a room whose state
-// another server told: it is judged as one of that state.
-func (s *Server) admitMember(ctx context.Context, e *event.Event, state *view) error {
-	return s.admit(ctx, e, state, policy.SourceFederation, false)
 }

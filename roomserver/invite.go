@@ -40,7 +40,7 @@ func (s *Server) Invite(ctx context.Context, req MembershipRequest) error {
 	}
 	// The room may have moved on while the other server was asked: the
 	// invitation is placed like an event of theirs, where it was made.
-	return s.receive(ctx, s.self, e, 0, true)
+	return s.receive(ctx, &arrival{Event: e, errand: newErrand(s.self), strict: true})
 }
 
 // draftInvite builds an invitation on the room as it is and judges it, without
@@ -213,9 +213,18 @@ func (s *Server) keepOffer(ctx context.Context, e *event.Event, told []json.RawM
 		row, err := rooms.ByID(ctx, r, e.RoomID())
 		switch {
 		case matrix.IsCode(err, "M_NOT_FOUND"):
-			row.NID = rooms.Insert(tx, e.RoomID(), e.Rules().Version)
+			if row.NID, err = rooms.Begin(ctx, tx, e.RoomID(), e.Rules().Version); err != nil {
+				return err
+			}
 		case err != nil:
 			return err
+		case row.RoomVersion == e.Rules().Version:
+		case row.Version > 0:
+			return matrix.BadJSON("the room has version %s", row.RoomVersion)
+		default: // an earlier invitation told another version
+			if err := rooms.SetVersion(ctx, tx, row.NID, e.Rules().Version); err != nil {
+				return err
+			}
 		}
 		resident, err := rooms.ServerJoined(ctx, r, row.NID, s.self)
 		if err != nil || resident {

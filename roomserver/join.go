@@ -149,10 +149,11 @@ func (s *Server) inviter(v *view) (matrix.UserID, error) {
 		return "", err
 	}
 	var best matrix.UserID
-	v.Each("m.room.member", func(e *event.Event) bool {
+	ours := func(key string) bool { return s.local(matrix.UserID(key)) }
+	v.eachOf("m.room.member", ours, func(e *event.Event) bool {
 		key, _ := e.StateKey()
 		user := matrix.UserID(key)
-		if e.Membership() == "join" && s.local(user) && levels.User(user) >= levels.Invite() &&
+		if e.Membership() == "join" && levels.User(user) >= levels.Invite() &&
 			(best == "" || levels.User(user) > levels.User(best)) {
 			best = user
 		}

@@ -26,6 +26,7 @@ type network struct {
 	servers map[matrix.ServerName]*node
 	cut     map[link]bool
 	lies    map[matrix.ServerName]*lies
+	open    bool // who asks for history is not asked who it is
 }
 
 // link is the way from one server to another.
@@ -103,10 +104,16 @@ func (n *network) add(db *storage.DB, name matrix.ServerName, gate roomserver.Ga
 	if err != nil {
 		return nil, err
 	}
-	nd := &node{db: db, key: key, net: n}
-	nd.Server = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: gate, Keys: nd, Remote: wire{nd}, EDUs: nd})
+	nd := &node{db: db, gate: gate, now: time.Now, key: key, net: n}
+	nd.restart()
 	n.servers[name] = nd
 	return nd, nil
+}
+
+// restart forgets all that the room server has in memory.
+func (nd *node) restart() {
+	nd.Server = roomserver.New(roomserver.Options{DB: nd.db, Key: nd.key, Gate: nd.gate, Keys: nd, Remote: wire{nd}, EDUs: nd,
+		Now: func() time.Time { return nd.now() }})
 }
 
 func (nd *node) SendEphemeral([]matrix.ServerName, string, string, []byte) {}
@@ -124,6 +131,14 @@ func (nd *node) peer(name matrix.ServerName) (*node, error) {
 		return other, nil
 	}
 	return nil, matrix.NewError(502, "M_UNKNOWN", "%s does not answer", name)
+}
+
+// asking returns as whom a node asks another for history.
+func (nd *node) asking(other *node) matrix.ServerName {
+	if nd.net.open {
+		return other.Name()
+	}
+	return nd.Name()
 }
 
 // lie returns the lies of a server, which may be none, and counts the question.
@@ -211,7 +226,7 @@ func (nd wire) Event(ctx context.Context, from matrix.ServerName, id matrix.Even
 	if err != nil {
 		return nil, err
 	}
-	e, err := other.EventFor(ctx, nd.Name(), id)
+	e, err := other.EventFor(ctx, nd.asking(other), id)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +241,7 @@ func (nd wire) StateIDs(ctx context.Context, from matrix.ServerName, room matrix
 	if err != nil {
 		return nil, nil, err
 	}
-	got, err := other.StateAt(ctx, nd.Name(), room, at)
+	got, err := other.StateAt(ctx, nd.asking(other), room, at)
 	for _, e := range got.State {
 		state = append(state, e.ID())
 	}
@@ -244,7 +259,7 @@ func (nd wire) State(ctx context.Context, from matrix.ServerName, room matrix.Ro
 	if err != nil {
 		return nil, nil, err
 	}
-	got, err := other.StateAt(ctx, nd.Name(), room, at)
+	got, err := other.StateAt(ctx, nd.asking(other), room, at)
 	return jsons(got.State), jsons(got.AuthChain), err
 }
 
@@ -256,7 +271,7 @@ func (nd wire) EventAuth(ctx context.Context, from matrix.ServerName, room matri
 	if err != nil {
 		return nil, err
 	}
-	got, err := other.Server.EventAuth(ctx, nd.Name(), room, id)
+	got, err := other.Server.EventAuth(ctx, nd.asking(other), room, id)
 	return jsons(got), err
 }
 
@@ -269,7 +284,7 @@ func (nd wire) MissingEvents(ctx context.Context, from matrix.ServerName, room m
 	if err != nil {
 		return nil, err
 	}
-	got, err := other.MissingFor(ctx, nd.Name(), room, earliest, latest, limit, minDepth)
+	got, err := other.MissingFor(ctx, nd.asking(other), room, earliest, latest, limit, minDepth)
 	return jsons(got), err
 }
 
@@ -281,7 +296,7 @@ func (nd wire) Backfill(ctx context.Context, from matrix.ServerName, room matrix
 	if err != nil {
 		return nil, err
 	}
-	got, err := other.BackfillFor(ctx, nd.Name(), room, before, limit)
+	got, err := other.BackfillFor(ctx, nd.asking(other), room, before, limit)
 	return jsons(got), err
 }
 

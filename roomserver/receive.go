@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"beffroi/matrix"
 	"beffroi/matrix/event"
-	"beffroi/matrix/eventauth"
-	"beffroi/policy"
 	"beffroi/storage"
 	"beffroi/storage/rooms"
 )
+
+// receiveTimeout bounds what one event of theirs may take, with all that has
+// to be asked for it.
+const receiveTimeout = 2 * time.Minute
 
 // ReceivePDU takes an event that another server sent. nil says that the event
 // is stored, in whatever status; an error that it could not be judged, or is
@@ -41,7 +44,9 @@ func (s *Server) ReceivePDU(ctx context.Context, origin matrix.ServerName, room 
 	if err := event.VerifySignatures(ctx, s.keys, []*event.Event{e})[0]; err != nil {
 		return err
 	}
-	_, err = s.fetches.do(ctx, string(e.ID()), func() error { return s.receive(ctx, origin, e, fetchDepth, false) })
+	_, err = s.fetches.do(ctx, string(e.ID()), func() error {
+		return s.receive(ctx, &arrival{Event: e, errand: newErrand(origin), depth: fetchDepth})
+	})
 	return err
 }
 
@@ -65,226 +70,155 @@ func (s *Server) aclAllows(ctx context.Context, room matrix.RoomID, servers ...m
 	return nil
 }
 
-// receive judges an event whose signatures are good and stores it. What it
-// refers to and we lack is asked of origin, at most depth events deep.
-func (s *Server) receive(ctx context.Context, origin matrix.ServerName, e *event.Event, depth int, strict bool) error {
-	missing, err := s.fetchPredecessors(ctx, origin, e, depth)
-	if err != nil {
-		return fmt.Errorf("predecessors of %s: %w", e.ID(), err)
+// arrival is an event of theirs whose signatures are good, on its way into its
+// room.
+type arrival struct {
+	*event.Event
+	*errand
+	depth int // how many gaps before it may be filled
+
+	// strict says that this server sends the event on: who gave it is told why
+	// it is not accepted, and then nothing is stored.
+	strict bool
+	// entry says that it is the join of a user of ours that another server let
+	// in: like strict, but that server sends it on.
+	entry bool
+	// late says that accepted events which follow it have their places: it is a
+	// part of the past and no tip of the room, nor does it change the state.
+	late bool
+
+	auth    []*rooms.Event              // that it names
+	missing map[matrix.EventID]stateMap // states after predecessors that have no place here
+}
+
+// receive judges an event and stores it. What it refers to and we lack is
+// asked of the server that sent it.
+func (s *Server) receive(ctx context.Context, a *arrival) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, receiveTimeout)
+	defer cancel()
+	if !a.late {
+		if a.late, err = s.isLate(ctx, a); err != nil {
+			return err
+		}
 	}
-	auth, err := s.authEvents(ctx, origin, e)
-	if err != nil {
-		return fmt.Errorf("auth events of %s: %w", e.ID(), err)
+	if a.missing == nil {
+		if a.missing, err = s.fetchPredecessors(ctx, a); err != nil {
+			return fmt.Errorf("predecessors of %s: %w", a.ID(), err)
+		}
+	}
+	if a.auth, err = s.authEvents(ctx, a.errand, a.Event); err != nil {
+		return fmt.Errorf("auth events of %s: %w", a.ID(), err)
 	}
 	for range maxAttempts {
-		err := s.tryReceive(ctx, e, auth, missing, strict)
+		err := s.tryReceive(ctx, a)
 		if !errors.Is(err, storage.ErrConflict) {
 			return err
 		}
 	}
-	return fmt.Errorf("receive %s: %w", e.ID(), storage.ErrConflict)
+	return fmt.Errorf("receive %s: %w", a.ID(), storage.ErrConflict)
 }
 
-// lockIdle takes the lock of a room with nothing of it in flight, so that the
-// database holds every event that one of theirs may follow.
-func (s *Server) lockIdle(ctx context.Context, id matrix.RoomID) (*room, error) {
-	for {
-		rm, err := s.lock(ctx, id)
-		if err != nil || rm.inflight == 0 {
-			return rm, err
-		}
-		for rm.inflight > 0 {
-			rm.idle.Wait()
-		}
-		rm.mu.Unlock()
-	}
-}
-
-func (s *Server) tryReceive(ctx context.Context, e *event.Event, auth []*rooms.Event,
-	missing map[matrix.EventID]stateMap, strict bool) error {
-	rm, err := s.lockIdle(ctx, e.RoomID())
+func (s *Server) tryReceive(ctx context.Context, a *arrival) error {
+	rm, err := s.lockIdle(ctx, a.RoomID())
 	if err != nil {
 		return err
 	}
 	d := s.draft(ctx, rm)
-	err = s.placeTheirs(ctx, d, e, auth, missing, strict)
-	if err == nil {
-		err = d.cur.err
-	}
-	if err != nil || len(d.placed) == 0 {
-		if len(d.placed) > 0 {
-			rm.drop()
-		}
-		rm.mu.Unlock()
+	defer d.release()
+	if err := s.placeTheirs(ctx, d, a); err != nil {
 		return err
 	}
-	return s.submit(ctx, d)
+	if d.cur.err != nil {
+		return d.cur.err
+	}
+	if len(d.placed) == 0 {
+		return nil
+	}
+	forked := len(rm.tips) > mergeAbove
+	if err := s.submit(ctx, d); err != nil {
+		return err
+	}
+	if forked {
+		s.mergeTips(ctx, rm.id)
+	}
+	return nil
 }
 
 // placeTheirs decides what becomes of an event and adds it to a draft.
-//
-// A strict caller gives an event that this server sends on: it is told why the
-// event is not accepted, and nothing is stored.
-func (s *Server) placeTheirs(ctx context.Context, d *draft, e *event.Event, auth []*rooms.Event,
-	missing map[matrix.EventID]stateMap, strict bool) error {
+func (s *Server) placeTheirs(ctx context.Context, d *draft, a *arrival) error {
 	rm := d.rm
-	p := &placement{Event: &rooms.Event{Event: e, Outgoing: strict}, history: true}
-	known, err := s.stored(ctx, e.ID())
-	switch {
-	case err != nil:
+	p := &placement{Event: &rooms.Event{Event: a.Event, Outgoing: a.strict && !a.entry}, history: true}
+	if done, err := s.meetKnown(ctx, d, a, p); done || err != nil {
 		return err
-	case known != nil && known.Status != rooms.Outlier:
-		return nil // somebody was faster
-	case known != nil:
-		p.known, p.NID = true, known.NID
 	}
-	before, linear, err := s.stateBefore(ctx, rm, e, missing)
+	before, err := s.stateBefore(ctx, rm, p.Event.Event, a.missing)
 	if err != nil {
 		return err
 	}
-	if !linear {
-		p.before, p.base = before, copyState(rm.state)
+	if !a.late { // what follows it may have come since it was asked for
+		if err := s.db.View(ctx, func(r *storage.Reader) (err error) {
+			a.late, err = rooms.IsEdge(ctx, r, rm.nid, a.ID())
+			return err
+		}); err != nil {
+			return err
+		}
 	}
-	status, why, err := s.verdict(ctx, d, e, auth, before, linear)
+	before.linear = before.linear && !a.late
+	status, why, err := s.verdict(ctx, d, p.Event.Event, a.auth, before)
 	switch {
 	case err != nil:
 		return err
-	case why != nil && strict:
+	case why != nil && a.strict:
 		return why
 	case why != nil:
-		p.Reason = why.Error()
+		p.Reason = cut(why.Error(), maxWhy)
 	}
 	p.Status = status
-	d.edges(e, missing)
-	if p.Status != rooms.Accepted {
+	if !before.linear {
+		p.past = rm.keepPast(before)
+	}
+	if status != rooms.Accepted {
+		d.reached(a.ID())
 		d.add(p)
 		return nil
 	}
+	d.edges(a)
 	if err := s.redactLate(ctx, d, p); err != nil {
 		return err
 	}
-	if linear {
+	switch {
+	case before.linear:
 		return s.placeLinear(ctx, d, p)
+	case a.late:
+		d.add(p)
+		return s.redact(ctx, d, p.Event.Event)
 	}
-	return s.placeFork(ctx, d, p, before)
+	return s.placeFork(ctx, d, p, before.state)
 }
 
-func copyState(state stateMap) stateMap {
-	out := make(stateMap, len(state))
-	for t, r := range state {
-		out[t] = r
-	}
-	return out
-}
+// maxWhy bounds the stored reason why an event was refused, in bytes.
+const maxWhy = 500
 
-// verdict applies steps 4 to 6 and the policy. An event that the policy denies
-// is rejected, so that no later event can bring it back.
-func (s *Server) verdict(ctx context.Context, d *draft, e *event.Event, auth []*rooms.Event, before stateMap,
-	linear bool) (status rooms.Status, why, err error) {
-	create := d.cur.createEvent()
-	was := d.cur
-	if !linear {
-		was = s.over(ctx, d.rm, before)
-	}
-	// The policy comes first: who is refused by both is told what can be changed.
-	if why := s.admit(ctx, e, was, policy.SourceFederation, false); why != nil {
-		if was.err != nil || matrix.Answer(why).Status >= 500 {
-			return 0, nil, why // no verdict: the origin sends it again
+func cut(text string, limit int) string { return text[:min(len(text), limit)] }
+
+// meetKnown looks whether the event is known already. One that has its place
+// is done. Of one that is known as an outlier the whole copy is kept: a copy
+// whose hash is wrong must not stand in the way of the true one.
+func (s *Server) meetKnown(ctx context.Context, d *draft, a *arrival, p *placement) (done bool, err error) {
+	known, err := s.stored(ctx, a.ID())
+	switch {
+	case err != nil || known == nil:
+		return false, err
+	case known.RoomNID != d.rm.nid:
+		return false, matrix.BadJSON("the event ID is that of an event of another room")
+	case known.Status == rooms.Outlier:
+		p.known, p.NID, p.RedactedBy = true, known.NID, known.RedactedBy
+		if known.RedactedBy != "" || a.HashMismatch() || known.Rules().EventFormat == matrix.EventFormatID {
+			p.Event.Event = known.Event
 		}
-		return rooms.Rejected, why, nil
+		return false, nil
+	case a.strict && known.Status != rooms.Accepted: // it must not pass by being known
+		return true, matrix.Forbidden("the event was refused: %s", known.Reason)
 	}
-	// 4: allowed by the events that it names.
-	if why := s.checkAuthEvents(e, auth, create); why != nil {
-		return rooms.Rejected, why, d.cur.err
-	}
-	// 5: allowed by the state before it.
-	if why := eventauth.Check(e, was, create); why != nil {
-		return rooms.Rejected, why, errors.Join(was.err, d.cur.err)
-	}
-	// 6: allowed by the state now.
-	if !linear {
-		if why := eventauth.Check(e, d.cur, create); why != nil {
-			return rooms.SoftFailed, why, d.cur.err
-		}
-	}
-	return rooms.Accepted, nil, errors.Join(was.err, d.cur.err)
-}
-
-// checkAuthEvents applies the authorisation rules with the auth events of the
-// event as the state.
-func (s *Server) checkAuthEvents(e *event.Event, auth []*rooms.Event, create *event.Event) error {
-	list := make([]*event.Event, len(auth))
-	rejected := make(map[matrix.EventID]bool)
-	for i, a := range auth {
-		list[i] = a.Event
-		rejected[a.ID()] = a.Status == rooms.Rejected
-	}
-	if err := eventauth.CheckAuthEvents(e, list, func(id matrix.EventID) bool { return rejected[id] }); err != nil {
-		return err
-	}
-	return eventauth.Check(e, eventauth.AuthEvents(list), create)
-}
-
-// placeLinear adds an accepted event that follows every tip.
-func (s *Server) placeLinear(ctx context.Context, d *draft, p *placement) error {
-	e := p.Event.Event
-	if e.IsState() {
-		p.deltas = []change{d.set(e)}
-	}
-	d.rm.tips = nextTips(d.rm.tips, e)
-	d.add(p)
-	return s.redact(ctx, d, e)
-}
-
-// placeFork adds an accepted event that does not follow every tip: the state
-// of the room becomes the resolution of the states after all of them.
-func (s *Server) placeFork(ctx context.Context, d *draft, p *placement, before stateMap) error {
-	rm, e := d.rm, p.Event.Event
-	after := before
-	if e.IsState() {
-		after = copyState(before)
-		after[e.StateTuple()] = &ref{id: e.ID(), ev: e}
-	}
-	tips := nextTips(rm.tips, e)
-	sets := []stateMap{after}
-	if len(tips) > 1 {
-		others, err := s.statesOf(ctx, rm, tips[:len(tips)-1])
-		if err != nil {
-			return err
-		}
-		sets = append(sets, others...)
-	}
-	state, err := s.resolve(ctx, rm, sets, e)
-	if err != nil {
-		return err
-	}
-	p.deltas = d.become(state)
-	rm.tips = tips
-	d.add(p)
-	return s.redact(ctx, d, e)
-}
-
-// statesOf returns the states after tips.
-func (s *Server) statesOf(ctx context.Context, rm *room, tips []matrix.EventID) ([]stateMap, error) {
-	out := make([]stateMap, len(tips))
-	for i, id := range tips {
-		var err error
-		if out[i], err = s.stateAfter(ctx, rm, id); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// edges notes which predecessors of an event remain unknown.
-func (d *draft) edges(e *event.Event, missing map[matrix.EventID]stateMap) {
-	unknown := make([]matrix.EventID, 0, len(missing))
-	for id := range missing {
-		unknown = append(unknown, id)
-	}
-	id := e.ID()
-	d.also(func(ctx context.Context, tx *storage.Tx) error {
-		rooms.AddEdges(tx, d.rm.nid, unknown)
-		return rooms.RemoveEdges(ctx, tx, d.rm.nid, []matrix.EventID{id})
-	})
+	return true, nil // somebody was faster
 }

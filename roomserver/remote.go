@@ -3,6 +3,7 @@ package roomserver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 
 	"beffroi/matrix"
@@ -53,33 +54,50 @@ type JoinAnswer struct {
 // flights lets one caller fetch what several want.
 type flights struct {
 	mu      sync.Mutex
-	running map[string]chan struct{} // guarded by mu
+	running map[string]*flight // guarded by mu
 }
 
+// flight is one run of a function.
+type flight struct {
+	done chan struct{} // closed when it is over
+	err  error         // read after that
+}
+
+// errAbandoned is the outcome of a run that panicked, for those who waited.
+var errAbandoned = errors.New("the run was abandoned")
+
 // do runs fn unless it is running already for the key; then it waits for that
-// run and reports false.
+// run, reports false and returns its error. A run that ended because its
+// caller gave up is not the outcome of another: who waited runs it again.
 func (f *flights) do(ctx context.Context, key string, fn func() error) (ran bool, err error) {
-	f.mu.Lock()
-	if done, busy := f.running[key]; busy {
+	for {
+		f.mu.Lock()
+		other, busy := f.running[key]
+		if !busy {
+			break
+		}
 		f.mu.Unlock()
 		select {
-		case <-done:
-			return false, nil
+		case <-other.done:
+			if !errors.Is(other.err, context.Canceled) && !errors.Is(other.err, context.DeadlineExceeded) {
+				return false, other.err
+			}
 		case <-ctx.Done():
 			return false, ctx.Err()
 		}
 	}
 	if f.running == nil {
-		f.running = make(map[string]chan struct{})
+		f.running = make(map[string]*flight)
 	}
-	done := make(chan struct{})
-	f.running[key] = done
+	own := &flight{done: make(chan struct{}), err: errAbandoned}
+	f.running[key] = own
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
 		delete(f.running, key)
 		f.mu.Unlock()
-		close(done)
+		close(own.done)
 	}()
-	return true, fn()
+	own.err = fn()
+	return true, own.err
 }

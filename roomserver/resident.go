@@ -114,7 +114,7 @@ func (s *Server) SendMembership(ctx context.Context, origin matrix.ServerName, r
 	if err := event.VerifySignatures(ctx, s.keys, []*event.Event{e})[0]; err != nil {
 		return nil, err
 	}
-	return e, s.receive(ctx, origin, e, fetchDepth, true)
+	return e, s.receive(ctx, &arrival{Event: e, errand: newErrand(origin), depth: fetchDepth, strict: true})
 }
 
 // vouch signs a restricted join for the local member by whose right it
@@ -126,9 +126,8 @@ func (s *Server) vouch(ctx context.Context, e *event.Event) (*event.Event, error
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.authoriser(ctx, s.current(ctx, rm), e.Sender())
-	rm.mu.Unlock()
-	if err != nil {
+	defer rm.mu.Unlock()
+	if _, err = s.authoriser(ctx, s.current(ctx, rm), e.Sender()); err != nil {
 		return nil, err
 	}
 	return e.AddSignature(s.key)

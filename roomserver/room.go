@@ -3,6 +3,7 @@ package roomserver
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -20,11 +21,14 @@ type room struct {
 	weight atomic.Uint32 // bytes, for the cache
 
 	mu       sync.Mutex
-	idle     sync.Cond // signals that inflight has come down
+	idle     sync.Cond // signals that inflight has come down, or that a turn has come
 	inflight int       // guarded by mu: submitted and not yet committed
+	wanted   int       // guarded by mu: who waits until nothing is in flight
+	turns    int       // guarded by mu: how often one of them had the room
 	loaded   bool      // guarded by mu: false makes the next writer read the database
 
-	// last is the last commit that was submitted. Guarded by mu.
+	// last is the last commit that was submitted since the room was read.
+	// Guarded by mu.
 	last *storage.Commit
 
 	// All guarded by mu, but for the numbers in refs: those belong to the
@@ -36,7 +40,8 @@ type room struct {
 	depth    int64
 	headPos  storage.Position
 	state    map[event.StateTuple]*ref
-	levels   *eventauth.PowerLevels // of levelsID
+	forks    map[matrix.EventID]fork // the states after tips, where there are several and they are known
+	levels   *eventauth.PowerLevels  // of levelsID
 	levelsID matrix.EventID
 }
 
@@ -68,17 +73,49 @@ func (s *Server) cached(id matrix.RoomID) *room {
 func (s *Server) lock(ctx context.Context, id matrix.RoomID) (*room, error) {
 	rm := s.cached(id)
 	rm.mu.Lock()
-	if rm.loaded {
-		return rm, nil
-	}
-	for rm.inflight > 0 { // what is under way must end before the database is the truth again
+	// Who waits for a room at rest comes first, once: else busy writers would
+	// keep it waiting for ever. And before a room is read again what is under
+	// way must end, so that the database is the truth.
+	for turn := rm.turns; rm.wanted > 0 && rm.turns == turn || !rm.loaded && rm.inflight > 0; {
 		rm.idle.Wait()
 	}
+	return s.locked(ctx, rm)
+}
+
+// lockIdle takes the lock of a room with nothing of it in flight, so that the
+// database holds every event that one of theirs may follow.
+func (s *Server) lockIdle(ctx context.Context, id matrix.RoomID) (*room, error) {
+	rm := s.cached(id)
+	rm.mu.Lock()
+	rm.rest()
+	return s.locked(ctx, rm)
+}
+
+// rest waits until nothing of the room is in flight.
+func (rm *room) rest() {
+	rm.wanted++
+	for rm.inflight > 0 {
+		rm.idle.Wait()
+	}
+	rm.wanted--
+	rm.turns++
+	rm.idle.Broadcast()
+}
+
+// locked reads a room whose lock was just taken, and gives the lock back where
+// that fails.
+func (s *Server) locked(ctx context.Context, rm *room) (*room, error) {
+	read := false
+	defer func() {
+		if !read {
+			rm.mu.Unlock()
+		}
+	}()
 	if err := s.load(ctx, rm); err != nil {
-		rm.mu.Unlock()
-		s.rooms.Invalidate(id)
+		s.rooms.Invalidate(rm.id)
 		return nil, err
 	}
+	read = true
 	return rm, nil
 }
 
@@ -86,7 +123,7 @@ func (s *Server) load(ctx context.Context, rm *room) error {
 	if rm.loaded {
 		return nil
 	}
-	return s.db.View(ctx, func(r *storage.Reader) error {
+	err := s.db.View(ctx, func(r *storage.Reader) error {
 		row, err := rooms.ByID(ctx, r, rm.id)
 		if err != nil {
 			return err
@@ -100,6 +137,24 @@ func (s *Server) load(ctx context.Context, rm *room) error {
 		}
 		return rm.fill(row, state)
 	})
+	if err == nil {
+		s.weigh(rm)
+	}
+	return err
+}
+
+// weigh tells the cache what a room takes, which weighs an entry only when it
+// is set.
+func (s *Server) weigh(rm *room) {
+	entries := len(rm.state) + 1
+	for _, f := range rm.forks {
+		entries += len(f.state) / 2 // the refs are shared
+	}
+	weight := uint32(min(entries*entryBytes, math.MaxUint32))
+	if was := rm.weight.Load(); weight > was+was/4 || weight < was/2 {
+		rm.weight.Store(weight)
+		s.rooms.Set(rm.id, rm)
+	}
 }
 
 func (rm *room) fill(row rooms.Room, state map[event.StateTuple]rooms.Ref) (err error) {
@@ -111,8 +166,7 @@ func (rm *room) fill(row rooms.Room, state map[event.StateTuple]rooms.Ref) (err 
 	for tuple, e := range state {
 		rm.state[tuple] = &ref{id: e.ID, nid: e.NID}
 	}
-	rm.levels, rm.levelsID = nil, ""
-	rm.weight.Store(uint32(len(state)+1) * entryBytes)
+	rm.levels, rm.levelsID, rm.forks, rm.last = nil, "", nil, nil
 	rm.loaded = true
 	return nil
 }
@@ -173,14 +227,51 @@ func (v *view) load(r *ref) *event.Event {
 
 // Each calls fn with every event of a type in the state.
 func (v *view) Each(typ string, fn func(*event.Event) bool) {
+	v.eachOf(typ, func(string) bool { return true }, fn)
+}
+
+// eachOf calls fn with every event of a type whose state key is wanted. It
+// reads the database once, not for each event.
+func (v *view) eachOf(typ string, wanted func(key string) bool, fn func(*event.Event) bool) {
+	var list []*ref
 	for t, r := range v.refs {
-		if t.Type != typ {
-			continue
+		if t.Type == typ && wanted(t.StateKey) {
+			list = append(list, r)
 		}
-		if e := v.load(r); e != nil && !fn(e) {
+	}
+	found := v.loadAll(list)
+	for _, r := range list {
+		if e := found[r.id]; e != nil && !fn(e) {
 			return
 		}
 	}
+}
+
+// loadAll returns the events of refs.
+func (v *view) loadAll(list []*ref) map[matrix.EventID]*event.Event {
+	found := make(map[matrix.EventID]*event.Event, len(list))
+	if v.err != nil {
+		return found
+	}
+	var missing []matrix.EventID
+	for _, r := range list {
+		if r.ev != nil {
+			found[r.id] = r.ev
+		} else {
+			missing = append(missing, r.id)
+		}
+	}
+	loaded, err := v.s.eventsByID(v.ctx, missing)
+	if err == nil && len(loaded) < len(missing) {
+		err = fmt.Errorf("%d events of the state of %s are not stored", len(missing)-len(loaded), v.rm.id)
+	}
+	if err != nil {
+		v.err = err
+	}
+	for id, e := range loaded {
+		found[id] = e
+	}
+	return found
 }
 
 // PowerLevels returns the levels of the state, parsed once for each event

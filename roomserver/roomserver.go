@@ -58,6 +58,9 @@ type Options struct {
 	// DefaultVersion is the version of rooms whose creator names none. Empty
 	// means [matrix.DefaultRoomVersion].
 	DefaultVersion matrix.RoomVersion
+	// Retention is how long messages are kept. The zero value is for ever,
+	// unless a room says otherwise.
+	Retention Retention
 }
 
 // Server is safe for concurrent use.
@@ -77,6 +80,8 @@ type Server struct {
 	events         *otter.Cache[matrix.EventID, *event.Event]
 	typing         typing
 	fetches        flights
+	retention      Retention
+	work           work
 }
 
 // defaultMemory is the cache where Options name no size.
@@ -96,6 +101,7 @@ func New(o Options) *Server {
 	s := &Server{
 		db: o.DB, key: o.Key, self: o.Key.Server, gate: o.Gate, keys: o.Keys, remote: o.Remote, edus: o.EDUs,
 		now: o.Now, log: slog.Default().With("component", "roomserver"), defaultVersion: o.DefaultVersion,
+		retention: o.Retention, work: work{wake: make(chan struct{}, 1)},
 	}
 	s.rooms = otter.Must(&otter.Options[matrix.RoomID, *room]{
 		MaximumWeight: uint64(o.MemoryBytes / 2),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"beffroi/matrix"
@@ -21,64 +22,73 @@ var resolutionBudget = stateres.Budget{}
 
 // stateBefore returns the state before an event of theirs: the current state
 // if the event follows every tip, else the resolution of the states after its
-// predecessors. Predecessors that are not stored are in missing, with the
-// state after them. The caller holds the lock of the room, and nothing of it
-// is in flight.
-func (s *Server) stateBefore(ctx context.Context, rm *room, e *event.Event, missing map[matrix.EventID]stateMap) (state stateMap, linear bool, err error) {
+// predecessors. Those that have no place here are in missing, with the state
+// after them. The caller holds the lock of the room, and nothing of it is in
+// flight.
+func (s *Server) stateBefore(ctx context.Context, rm *room, e *event.Event, missing map[matrix.EventID]stateMap) (*before, error) {
 	if len(missing) == 0 && sameSet(e.PrevEvents(), rm.tips) {
-		return rm.state, true, nil
+		return &before{state: rm.state, linear: true}, nil
 	}
 	sets := make([]stateMap, 0, len(e.PrevEvents()))
+	var last *rooms.Event
 	for _, id := range e.PrevEvents() {
-		after, ok := missing[id]
-		if !ok {
-			if after, err = s.stateAfter(ctx, rm, id); err != nil {
-				return nil, false, err
+		f := fork{state: missing[id]}
+		if f.state == nil {
+			var err error
+			if f, err = s.stateAfter(ctx, rm, id); err != nil {
+				return nil, err
 			}
 		}
-		sets = append(sets, after)
+		last = f.event
+		sets = append(sets, f.state)
 	}
-	state, err = s.resolve(ctx, rm, sets)
-	return state, false, err
+	if len(sets) != 1 {
+		last = nil
+	}
+	state, err := s.resolve(ctx, rm, sets)
+	return &before{state: state, after: last}, err
 }
 
-func sameSet(a, b []matrix.EventID) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for _, id := range a {
-		if !slices.Contains(b, id) {
-			return false
-		}
-	}
-	return true
-}
-
-// stateAfter returns the state after a stored event.
-func (s *Server) stateAfter(ctx context.Context, rm *room, id matrix.EventID) (stateMap, error) {
+// stateAfter returns the state after a stored event. It must not be changed.
+func (s *Server) stateAfter(ctx context.Context, rm *room, id matrix.EventID) (fork, error) {
 	if len(rm.tips) == 1 && rm.tips[0] == id {
-		return rm.state, nil
+		return fork{state: rm.state}, nil
 	}
-	var state stateMap
+	if f, ok := rm.forks[id]; ok {
+		return f, nil
+	}
+	var f fork
 	err := s.db.View(ctx, func(r *storage.Reader) error {
 		e, err := rooms.EventIn(ctx, r, rm.id, id)
 		if err != nil {
 			return err
 		}
-		if e.Status == rooms.Outlier {
+		if e.Status == rooms.Outlier || e.Pos < 0 {
 			return matrix.NotFound("the state at event %s is not known", id)
 		}
 		before, err := rooms.StateBeforeEvent(ctx, r, e)
 		if err != nil {
 			return err
 		}
-		if e.IsState() && e.Status != rooms.Rejected {
+		if changesState(e) {
 			before[e.StateTuple()] = e.NID
 		}
-		state, err = s.named(ctx, r, rm, before)
+		f.event = e
+		f.state, err = s.named(ctx, r, rm, before)
 		return err
 	})
-	return state, err
+	if err == nil && slices.Contains(rm.tips, id) {
+		rm.remember(id, f)
+	}
+	return f, err
+}
+
+// remember keeps the state after a tip for the next event of a fork.
+func (rm *room) remember(tip matrix.EventID, f fork) {
+	if rm.forks == nil {
+		rm.forks = make(map[matrix.EventID]fork)
+	}
+	rm.forks[tip] = f
 }
 
 // named gives the events of a state their IDs. Most are those of the state of
@@ -116,7 +126,7 @@ func (s *Server) named(ctx context.Context, r *storage.Reader, rm *room, state r
 //
 // https://spec.matrix.org/v1.19/rooms/v2/#state-resolution
 func (s *Server) resolve(ctx context.Context, rm *room, sets []stateMap, unsaved ...*event.Event) (stateMap, error) {
-	if len(sets) == 1 {
+	if sets = distinct(sets); len(sets) == 1 {
 		return sets[0], nil
 	}
 	named := make([]stateres.StateSet, len(sets))
@@ -133,6 +143,19 @@ func (s *Server) resolve(ctx context.Context, rm *room, sets []stateMap, unsaved
 		return nil, fmt.Errorf("resolve state of %s: %w", rm.id, err)
 	}
 	return s.refs(ctx, resolved, known)
+}
+
+// distinct leaves out states that are one and the same.
+func distinct(sets []stateMap) []stateMap {
+	out := make([]stateMap, 0, len(sets))
+	for _, set := range sets {
+		if !slices.ContainsFunc(out, func(other stateMap) bool {
+			return reflect.ValueOf(set).UnsafePointer() == reflect.ValueOf(other).UnsafePointer()
+		}) {
+			out = append(out, set)
+		}
+	}
+	return out
 }
 
 // refs gives the events of a resolved state their numbers: most were in one of
@@ -204,12 +227,13 @@ func (s *Server) over(ctx context.Context, rm *room, state stateMap) *view {
 	return &view{ctx: ctx, s: s, rm: rm, refs: state}
 }
 
-// difference returns the changes that lead from one state to another.
+// difference returns the changes that lead from the state of the room to
+// another, and counts them.
 func (d *draft) difference(to stateMap) (changes []change) {
 	from := d.rm.state
 	for tuple, r := range to {
 		if was := from[tuple]; was == nil || was.id != r.id {
-			changes = append(changes, change{StateTuple: tuple, old: was, new: r, member: d.cur.memberEvent(tuple, r)})
+			changes = append(changes, change{StateTuple: tuple, old: was, new: r})
 		}
 	}
 	for tuple, was := range from {
@@ -217,24 +241,54 @@ func (d *draft) difference(to stateMap) (changes []change) {
 			changes = append(changes, change{StateTuple: tuple, old: was})
 		}
 	}
+	var members []*ref
 	for _, c := range changes {
-		d.count(c.StateTuple, c.old, c.member)
+		if c.Type == "m.room.member" {
+			members = appendRefs(members, c.old, c.new)
+		}
+	}
+	found := d.cur.loadAll(members)
+	for i, c := range changes {
+		if c.Type == "m.room.member" {
+			d.recount(eventOf(found, c.old), eventOf(found, c.new))
+			changes[i].member = eventOf(found, c.new)
+		}
 	}
 	return changes
 }
 
-// become makes a state the current one of the room.
-func (d *draft) become(to stateMap) []change {
-	changes := d.difference(to)
-	next := maps.Clone(to)
-	d.rm.state = next
-	d.cur.refs = next
-	return changes
+func appendRefs(list []*ref, refs ...*ref) []*ref {
+	for _, r := range refs {
+		if r != nil {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
-func (v *view) memberEvent(tuple event.StateTuple, r *ref) *event.Event {
-	if tuple.Type != "m.room.member" {
+func eventOf(found map[matrix.EventID]*event.Event, r *ref) *event.Event {
+	if r == nil {
 		return nil
 	}
-	return v.load(r)
+	return found[r.id]
+}
+
+// become makes a state the current one of the room. What does not change keeps
+// its refs: theirs have the numbers, and those of the new state may not.
+func (d *draft) become(to stateMap) []change {
+	changes := d.difference(to)
+	if len(changes) == 0 || d.cur.err != nil {
+		return nil
+	}
+	d.moved = true
+	next := maps.Clone(d.rm.state) // the old one may be the state after a tip
+	for _, c := range changes {
+		if c.new == nil {
+			delete(next, c.StateTuple)
+		} else {
+			next[c.StateTuple] = c.new
+		}
+	}
+	d.rm.state, d.cur.refs = next, next
+	return changes
 }

@@ -25,7 +25,11 @@ const (
 
 // String names the status as docs and logs do.
 func (s Status) String() string {
-	return [...]string{"", "accepted", "soft_failed", "rejected", "outlier"}[s]
+	names := [...]string{"", "accepted", "soft_failed", "rejected", "outlier"}
+	if s < 0 || int(s) >= len(names) {
+		return fmt.Sprintf("status %d", int8(s))
+	}
+	return names[s]
 }
 
 // Event is a stored event.
@@ -100,15 +104,13 @@ func EventsByNID(ctx context.Context, r *storage.Reader, nids []int64) (map[int6
 // A lookup by event alone does not exist on purpose: who may read one room
 // must not read another's event by naming it.
 func EventIn(ctx context.Context, r *storage.Reader, room matrix.RoomID, id matrix.EventID) (*Event, error) {
-	found, err := Events(ctx, r, []matrix.EventID{id})
-	if err != nil {
-		return nil, err
-	}
-	e := found[id]
-	if e == nil || e.RoomID() != room {
+	const q = `SELECT ` + eventColumns + ` FROM rooms o JOIN events e ON e.room_nid = o.room_nid
+		WHERE o.room_id = $1 AND o.deleted = 0 AND e.event_id = $2`
+	e, err := scanEvent(r.QueryRow(ctx, q, string(room), string(id)).Scan)
+	if storage.NoRows(err) {
 		return nil, matrix.NotFound("no such event in this room")
 	}
-	return e, nil
+	return e, err
 }
 
 var insertEvent = storage.NewInsert("events", []string{"event_nid", "event_id", "room_nid", "pos", "status", "type",
@@ -123,15 +125,26 @@ func InsertEvent(tx *storage.Tx, e *Event) {
 		flag(e.Outgoing), sql.NullString{String: string(e.RedactedBy), Valid: e.RedactedBy != ""}, e.Reason, string(e.JSON()))
 }
 
-// PlaceEvent gives an outlier its place in the room.
+// PlaceEvent gives an outlier its place in the room, and stores the copy of it
+// that was judged: the one that was known may have been cut down to what its
+// hash covers.
 func PlaceEvent(ctx context.Context, tx *storage.Tx, e *Event) error {
-	const q = `UPDATE events SET pos = $1, status = $2, snapshot_nid = $3, outgoing = $4, reason = $5
-		WHERE event_nid = $6 AND status = 4`
+	const q = `UPDATE events SET pos = $1, status = $2, snapshot_nid = $3, outgoing = $4, reason = $5, json = $6, redacted_by = $7
+		WHERE event_nid = $8 AND status = 4`
 	n, err := tx.Exec(ctx, q, int64(e.Pos), int(e.Status),
-		sql.NullInt64{Int64: e.SnapshotNID, Valid: e.SnapshotNID != 0}, flag(e.Outgoing), e.Reason, e.NID)
+		sql.NullInt64{Int64: e.SnapshotNID, Valid: e.SnapshotNID != 0}, flag(e.Outgoing), e.Reason, string(e.JSON()),
+		sql.NullString{String: string(e.RedactedBy), Valid: e.RedactedBy != ""}, e.NID)
 	if err == nil && n == 0 {
 		return storage.ErrConflict
 	}
+	return err
+}
+
+// RejectOutliers marks outliers that were stored unjudged, such as invitations
+// from outside, and that turn out not to be allowed.
+func RejectOutliers(ctx context.Context, tx *storage.Tx, nids []int64, reason string) error {
+	_, err := storage.ExecIn(ctx, tx, `UPDATE events SET status = 3, reason = $1 WHERE status = 4 AND event_nid IN ($LIST)`,
+		[]any{reason}, nids)
 	return err
 }
 
@@ -146,10 +159,10 @@ func ReplaceEvent(ctx context.Context, tx *storage.Tx, nid int64, redacted *even
 // Known returns which of the events are stored, with their numbers and status.
 func Known(ctx context.Context, r *storage.Reader, ids []matrix.EventID) (map[matrix.EventID]Ref, error) {
 	found := make(map[matrix.EventID]Ref, len(ids))
-	const q = `SELECT event_id, event_nid, status FROM events WHERE event_id IN ($LIST)`
+	const q = `SELECT event_id, event_nid, room_nid, pos, status FROM events WHERE event_id IN ($LIST)`
 	err := storage.EachIn(ctx, r, q, nil, texts(ids), func(rows *sql.Rows) error {
 		var ref Ref
-		if err := rows.Scan(&ref.ID, &ref.NID, &ref.Status); err != nil {
+		if err := rows.Scan(&ref.ID, &ref.NID, &ref.RoomNID, &ref.Pos, &ref.Status); err != nil {
 			return err
 		}
 		found[ref.ID] = ref
@@ -158,12 +171,18 @@ func Known(ctx context.Context, r *storage.Reader, ids []matrix.EventID) (map[ma
 	return found, err
 }
 
-// Ref is an event by both its names.
+// Ref is an event by both its names, and what became of it.
 type Ref struct {
-	ID     matrix.EventID
-	NID    int64
-	Status Status
+	ID      matrix.EventID
+	NID     int64
+	RoomNID int64
+	Pos     storage.Position
+	Status  Status
 }
+
+// Placed reports whether the state before the event is known: it was received
+// in its turn, and is neither an outlier nor a part of the backfilled past.
+func (r Ref) Placed() bool { return r.Pos > 0 && r.Status != Outlier }
 
 func texts[T ~string](list []T) []string {
 	out := make([]string, len(list))

@@ -106,6 +106,18 @@ func ServerJoined(ctx context.Context, r *storage.Reader, roomNID int64, server 
 	return err == nil, err
 }
 
+// JoinedOf returns joined members of one server in a room.
+func JoinedOf(ctx context.Context, r *storage.Reader, roomNID int64, server matrix.ServerName, limit int) (found []matrix.UserID, err error) {
+	const q = `SELECT user_id FROM memberships WHERE room_nid = $1 AND membership = 'join' AND server = $2 ORDER BY user_id LIMIT $3`
+	err = r.Each(ctx, q, []any{roomNID, string(server), limit}, func(rows *sql.Rows) error {
+		var user matrix.UserID
+		err := rows.Scan(&user)
+		found = append(found, user)
+		return err
+	})
+	return found, err
+}
+
 // SharedServers returns the servers with a joined member in a room that the
 // user has joined too: who must hear of a change of the user's devices.
 func SharedServers(ctx context.Context, r *storage.Reader, user matrix.UserID) (found []matrix.ServerName, err error) {
@@ -167,6 +179,48 @@ func SetMember(ctx context.Context, tx *storage.Tx, m Member) error {
 func RemoveMember(ctx context.Context, tx *storage.Tx, roomNID int64, user matrix.UserID) error {
 	_, err := tx.Exec(ctx, `DELETE FROM memberships WHERE room_nid = $1 AND user_id = $2`, roomNID, string(user))
 	return err
+}
+
+// SettleMembers brings the memberships of a room in line with its state: those
+// of invitations and knocks from outside that the state does not know are over.
+func SettleMembers(ctx context.Context, tx *storage.Tx, roomNID int64, pos storage.Position) error {
+	const q = `SELECT m.user_id, COALESCE(s.event_nid, 0) FROM memberships m LEFT JOIN current_state s
+		ON s.room_nid = m.room_nid AND s.type = 'm.room.member' AND s.state_key = m.user_id
+		WHERE m.room_nid = $1 AND (s.event_nid IS NULL OR s.event_nid <> m.event_nid)`
+	r, err := tx.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	wrong := make(map[matrix.UserID]int64)
+	var nids []int64
+	if err := r.Each(ctx, q, []any{roomNID}, func(rows *sql.Rows) error {
+		var user matrix.UserID
+		var nid int64
+		err := rows.Scan(&user, &nid)
+		wrong[user] = nid
+		nids = append(nids, nid)
+		return err
+	}); err != nil {
+		return err
+	}
+	events, err := EventsByNID(ctx, r, nids)
+	if err != nil {
+		return err
+	}
+	for user, nid := range wrong {
+		if e := events[nid]; e != nil {
+			m := Member{RoomNID: roomNID, User: user, Membership: e.Membership(), EventNID: nid, Pos: pos}
+			if err := SetMember(ctx, tx, m); err != nil {
+				return err
+			}
+			continue
+		}
+		const over = `UPDATE memberships SET membership = 'leave', pos = $1, stripped = NULL WHERE room_nid = $2 AND user_id = $3`
+		if _, err := tx.Exec(ctx, over, int64(pos), roomNID, string(user)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Forget hides a room that the user has left. It reports whether there was

@@ -36,7 +36,7 @@ func JoinedAmong(ctx context.Context, r *storage.Reader, roomNID int64, users []
 // ByIDs returns those of the rooms that this server has heard of.
 func ByIDs(ctx context.Context, r *storage.Reader, ids []matrix.RoomID) (map[matrix.RoomID]Room, error) {
 	found := make(map[matrix.RoomID]Room, len(ids))
-	const q = `SELECT ` + roomColumns + ` FROM rooms WHERE room_id IN ($LIST)`
+	const q = `SELECT ` + roomColumns + ` FROM rooms WHERE deleted = 0 AND room_id IN ($LIST)`
 	err := storage.EachIn(ctx, r, q, nil, texts(ids), func(rows *sql.Rows) error {
 		room, err := scanRoom(rows.Scan)
 		found[room.ID] = room

@@ -43,7 +43,8 @@ func scanRoom(scan func(...any) error) (room Room, err error) {
 
 // ByID returns a room, or M_NOT_FOUND.
 func ByID(ctx context.Context, r *storage.Reader, id matrix.RoomID) (Room, error) {
-	room, err := scanRoom(r.QueryRow(ctx, `SELECT `+roomColumns+` FROM rooms WHERE room_id = $1`, string(id)).Scan)
+	const q = `SELECT ` + roomColumns + ` FROM rooms WHERE room_id = $1 AND deleted = 0`
+	room, err := scanRoom(r.QueryRow(ctx, q, string(id)).Scan)
 	if storage.NoRows(err) {
 		return room, matrix.NotFound("no such room")
 	}
@@ -73,34 +74,85 @@ func Insert(tx *storage.Tx, id matrix.RoomID, version matrix.RoomVersion) (nid i
 	return nid
 }
 
+// Begin returns the number of the row of a room that gets its first events:
+// a new row, or that of an invitation, whose version of the room may have been
+// a lie. A room that has events is [storage.ErrConflict], one that is being
+// removed 503.
+func Begin(ctx context.Context, tx *storage.Tx, id matrix.RoomID, version matrix.RoomVersion) (nid int64, err error) {
+	const q = `SELECT room_nid, room_version, version, deleted FROM rooms WHERE room_id = $1`
+	var known matrix.RoomVersion
+	var events int64
+	var deleted bool
+	err = tx.QueryRow(ctx, q, string(id)).Scan(&nid, &known, &events, &deleted)
+	switch {
+	case storage.NoRows(err):
+		return Insert(tx, id, version), nil
+	case err != nil:
+		return 0, fmt.Errorf("begin room: %w", err)
+	case deleted: // what is left of it would mix with the new
+		return 0, matrix.Unavailable(untilSwept)
+	case events > 0:
+		return 0, storage.ErrConflict
+	case known != version:
+		err = SetVersion(ctx, tx, nid, version)
+	}
+	return nid, err
+}
+
+// SetVersion corrects the version of a room that has no events yet.
+func SetVersion(ctx context.Context, tx *storage.Tx, roomNID int64, version matrix.RoomVersion) error {
+	_, err := tx.Exec(ctx, `UPDATE rooms SET room_version = $1 WHERE room_nid = $2 AND version = 0`, string(version), roomNID)
+	return err
+}
+
 // Advance is what a commit changes in the row of a room.
 type Advance struct {
 	NID             int64
 	From, To        int64 // version
-	Tips            []matrix.EventID
+	FromTips, Tips  []matrix.EventID
 	Depth           int64
 	HeadPos         storage.Position
 	Joined, Invited int64 // by how much the counts change
+	Deltas          int   // how many changes of the state are written
 }
 
-// Apply moves the room from the version that the events were prepared on. It
-// returns [storage.ErrConflict] when others came first.
+// Apply moves the room from the version and the tips that the events were
+// prepared on. It returns [storage.ErrConflict] when others came first.
+//
+// The version alone would not do: events that were prepared on top of others
+// whose commit failed must not follow events of another node that have made
+// the number right again.
 func (a Advance) Apply(ctx context.Context, tx *storage.Tx) error {
-	tips, err := json.Marshal(a.Tips)
+	tips, err := tipsText(a.Tips)
 	if err != nil {
-		return fmt.Errorf("tips: %w", err)
+		return err
+	}
+	from, err := tipsText(a.FromTips)
+	if err != nil {
+		return err
 	}
 	const q = `
 		UPDATE rooms SET version = $1, tips = $2, depth = $3, head_pos = $4,
-			joined = joined + $5, invited = invited + $6
-		WHERE room_nid = $7 AND version = $8`
-	switch n, err := tx.Exec(ctx, q, a.To, string(tips), a.Depth, int64(a.HeadPos), a.Joined, a.Invited, a.NID, a.From); {
+			joined = joined + $5, invited = invited + $6, deltas = deltas + $7
+		WHERE room_nid = $8 AND version = $9 AND tips = $10`
+	switch n, err := tx.Exec(ctx, q, a.To, tips, a.Depth, int64(a.HeadPos), a.Joined, a.Invited, a.Deltas, a.NID, a.From, from); {
 	case err != nil:
 		return fmt.Errorf("advance room: %w", err)
 	case n == 0:
 		return storage.ErrConflict
 	}
 	return nil
+}
+
+func tipsText(tips []matrix.EventID) (string, error) {
+	if len(tips) == 0 {
+		return "[]", nil
+	}
+	raw, err := json.Marshal(tips)
+	if err != nil {
+		return "", fmt.Errorf("tips: %w", err)
+	}
+	return string(raw), nil
 }
 
 // TakeFirst moves the place where backfilled events end down by n and returns

@@ -3,7 +3,6 @@ package rooms
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 
 	"beffroi/matrix"
@@ -77,100 +76,6 @@ func StateEventsOf(ctx context.Context, r *storage.Reader, roomNIDs []int64, typ
 	return found, err
 }
 
-// StateBefore returns the state of a room just before a position: the state
-// now with the later deltas undone.
-func StateBefore(ctx context.Context, r *storage.Reader, roomNID int64, pos storage.Position) (State, error) {
-	state, err := StateNIDs(ctx, r, roomNID)
-	if err != nil {
-		return nil, err
-	}
-	const q = `SELECT type, state_key, old_nid FROM state_delta WHERE room_nid = $1 AND pos >= $2 ORDER BY pos DESC`
-	err = r.Each(ctx, q, []any{roomNID, int64(pos)}, func(rows *sql.Rows) error {
-		var t event.StateTuple
-		var old sql.NullInt64
-		if err := rows.Scan(&t.Type, &t.StateKey, &old); err != nil {
-			return err
-		}
-		if old.Valid {
-			state[t] = old.Int64
-		} else {
-			delete(state, t)
-		}
-		return nil
-	})
-	return state, err
-}
-
-// StateBeforeEvent returns the state before an event that has a place in the
-// room: of its snapshot, or of its position.
-func StateBeforeEvent(ctx context.Context, r *storage.Reader, e *Event) (State, error) {
-	if e.SnapshotNID == 0 {
-		return StateBefore(ctx, r, e.RoomNID, e.Pos)
-	}
-	var base storage.Position
-	var entries string
-	const q = `SELECT base_pos, entries FROM state_snapshots WHERE snapshot_nid = $1`
-	if err := r.QueryRow(ctx, q, e.SnapshotNID).Scan(&base, &entries); err != nil {
-		return nil, fmt.Errorf("read snapshot: %w", err)
-	}
-	state, err := StateBefore(ctx, r, e.RoomNID, base)
-	if err != nil {
-		return nil, err
-	}
-	var list []snapshotEntry
-	if err := json.Unmarshal([]byte(entries), &list); err != nil {
-		return nil, fmt.Errorf("read snapshot: %w", err)
-	}
-	for _, entry := range list {
-		if entry.NID == 0 {
-			delete(state, entry.StateTuple)
-		} else {
-			state[entry.StateTuple] = entry.NID
-		}
-	}
-	return state, nil
-}
-
-// snapshotEntry is [type, state_key, event_nid] in JSON, event_nid 0 for what
-// the room has and the snapshot has not.
-type snapshotEntry struct {
-	event.StateTuple
-	NID int64
-}
-
-func (s snapshotEntry) MarshalJSON() ([]byte, error) {
-	return json.Marshal([]any{s.Type, s.StateKey, s.NID})
-}
-
-func (s *snapshotEntry) UnmarshalJSON(raw []byte) error {
-	return json.Unmarshal(raw, &[]any{&s.Type, &s.StateKey, &s.NID})
-}
-
-var insertSnapshot = storage.NewInsert("state_snapshots", []string{"snapshot_nid", "room_nid", "base_pos", "entries"}, "")
-
-// InsertSnapshot stores a state as what differs from the state of the room
-// before the position base, and returns its number.
-func InsertSnapshot(tx *storage.Tx, roomNID int64, base storage.Position, current, state State) (nid int64, err error) {
-	var entries []snapshotEntry
-	for t, e := range state {
-		if current[t] != e {
-			entries = append(entries, snapshotEntry{t, e})
-		}
-	}
-	for t := range current {
-		if _, ok := state[t]; !ok {
-			entries = append(entries, snapshotEntry{t, 0})
-		}
-	}
-	raw, err := json.Marshal(entries)
-	if err != nil {
-		return 0, err
-	}
-	nid = int64(tx.Next())
-	tx.Insert(insertSnapshot, nid, roomNID, int64(base), string(raw))
-	return nid, nil
-}
-
 // Delta is one change of the state. A number of 0 stands for none.
 type Delta struct {
 	event.StateTuple
@@ -186,10 +91,20 @@ var (
 
 const onEntryConflict = `ON CONFLICT (room_nid, type, state_key) DO UPDATE SET event_nid = excluded.event_nid`
 
+// fewChanges is up to how many changes of one event are written one by one,
+// where most events make one. What a fork or a join brings may be thousands.
+const fewChanges = 8
+
 // ChangeState writes changes of the state at one position. A batch must not
 // change one key twice; two batches in one commit are kept apart by their
 // order.
 func ChangeState(ctx context.Context, tx *storage.Tx, roomNID int64, pos storage.Position, deltas []Delta, history bool) error {
+	many := len(deltas) > fewChanges
+	if many { // what waits for the same keys is written first: no statement may change a row twice
+		if _, err := tx.Snapshot(ctx); err != nil {
+			return err
+		}
+	}
 	for _, d := range deltas {
 		if history {
 			tx.Insert(insertDelta, roomNID, int64(pos), d.Type, d.StateKey, nullIfAbsent(d.OldNID), nullIfAbsent(d.NewNID))
@@ -199,7 +114,7 @@ func ChangeState(ctx context.Context, tx *storage.Tx, roomNID int64, pos storage
 		case d.NewNID == 0:
 			const q = `DELETE FROM current_state WHERE room_nid = $1 AND type = $2 AND state_key = $3`
 			_, err = tx.Exec(ctx, q, roomNID, d.Type, d.StateKey)
-		case d.OldNID == 0:
+		case d.OldNID == 0 || many:
 			tx.Insert(upsertEntry, roomNID, d.Type, d.StateKey, d.NewNID)
 		default:
 			const q = `UPDATE current_state SET event_nid = $1 WHERE room_nid = $2 AND type = $3 AND state_key = $4`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"slices"
 
 	"beffroi/matrix"
 	"beffroi/storage"
@@ -43,70 +42,13 @@ func ChangedRooms(ctx context.Context, r *storage.Reader, from, to storage.Posit
 	return found, err
 }
 
-// Outgoing is an event that this server sends and the servers that must have it.
-type Outgoing struct {
-	Pos          storage.Position
-	RoomID       matrix.RoomID
-	Event        *Event
-	Destinations []matrix.ServerName // never this server
-}
+var insertEdge = storage.NewInsert("backward_edges", []string{"room_nid", "event_id", "depth"}, "ON CONFLICT DO NOTHING")
 
-// OutgoingEvents returns what this server has to send of what happened after a
-// position, at most limit events, and how far the log was read for it: beyond
-// the last event returned there may be positions that are nobody's concern.
-//
-// An event goes to the servers with a joined member; one that ends a membership
-// also to the server of the member, which is no longer among them. The server
-// of a guest has got the invitation already.
-func OutgoingEvents(ctx context.Context, r *storage.Reader, self matrix.ServerName, after storage.Position,
-	limit int) (out []Outgoing, head storage.Position, err error) {
-	if head, err = storage.Head(ctx, r); err != nil {
-		return nil, 0, err
-	}
-	const q = `SELECT ` + eventColumns + ` FROM events e
-		WHERE e.outgoing = 1 AND e.pos > $1 ORDER BY e.pos LIMIT $2`
-	var events []*Event
-	if err := r.Each(ctx, q, []any{int64(after), limit}, func(rows *sql.Rows) error {
-		e, err := scanEvent(rows.Scan)
-		events = append(events, e)
-		return err
-	}); err != nil {
-		return nil, 0, err
-	}
-	if len(events) == limit {
-		head = events[limit-1].Pos
-	}
-	servers := make(map[int64][]matrix.ServerName)
-	for _, e := range events {
-		joined, known := servers[e.RoomNID]
-		if !known {
-			if joined, err = Servers(ctx, r, e.RoomNID); err != nil {
-				return nil, 0, err
-			}
-			servers[e.RoomNID] = joined
-		}
-		out = append(out, Outgoing{e.Pos, e.RoomID(), e, destinations(e, joined, self)})
-	}
-	return out, head, nil
-}
-
-func destinations(e *Event, joined []matrix.ServerName, self matrix.ServerName) []matrix.ServerName {
-	to := slices.Clone(joined)
-	if key, ok := e.StateKey(); ok && (e.Membership() == "leave" || e.Membership() == "ban") {
-		to = append(to, matrix.UserID(key).Server())
-	}
-	slices.Sort(to)
-	to = slices.Compact(to)
-	sender := e.Sender().Server() // has it already
-	return slices.DeleteFunc(to, func(name matrix.ServerName) bool { return name == self || name == sender || name == "" })
-}
-
-var insertEdge = storage.NewInsert("backward_edges", []string{"room_nid", "event_id"}, "ON CONFLICT DO NOTHING")
-
-// AddEdges notes events that the room refers to and that are not stored.
-func AddEdges(tx *storage.Tx, roomNID int64, missing []matrix.EventID) {
+// AddEdges notes events that an accepted event of a depth follows and that
+// have no place here.
+func AddEdges(tx *storage.Tx, roomNID int64, missing []matrix.EventID, depth int64) {
 	for _, id := range missing {
-		tx.Insert(insertEdge, roomNID, string(id))
+		tx.Insert(insertEdge, roomNID, string(id), depth)
 	}
 }
 
@@ -117,10 +59,22 @@ func RemoveEdges(ctx context.Context, tx *storage.Tx, roomNID int64, ids []matri
 	return err
 }
 
-// Edges returns where the history of a room can be asked for.
-func Edges(ctx context.Context, r *storage.Reader, roomNID int64, limit int) (found []matrix.EventID, err error) {
-	const q = `SELECT event_id FROM backward_edges WHERE room_nid = $1 ORDER BY event_id LIMIT $2`
-	err = r.Each(ctx, q, []any{roomNID, limit}, func(rows *sql.Rows) error {
+// IsEdge reports whether an event is one that an accepted event follows and
+// that has no place here yet.
+func IsEdge(ctx context.Context, r *storage.Reader, roomNID int64, id matrix.EventID) (bool, error) {
+	var one int
+	err := r.QueryRow(ctx, `SELECT 1 FROM backward_edges WHERE room_nid = $1 AND event_id = $2`, roomNID, string(id)).Scan(&one)
+	if storage.NoRows(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Edges returns where the history of a room can be asked for, below events
+// deeper than a depth, the latest first.
+func Edges(ctx context.Context, r *storage.Reader, roomNID, deeper int64, limit int) (found []matrix.EventID, err error) {
+	const q = `SELECT event_id FROM backward_edges WHERE room_nid = $1 AND depth > $2 ORDER BY depth DESC, event_id LIMIT $3`
+	err = r.Each(ctx, q, []any{roomNID, deeper, limit}, func(rows *sql.Rows) error {
 		var id matrix.EventID
 		err := rows.Scan(&id)
 		found = append(found, id)
@@ -164,12 +118,6 @@ func TransactionIDs(ctx context.Context, r *storage.Reader, user matrix.UserID, 
 		return err
 	})
 	return found, err
-}
-
-// DropTransactions forgets transaction IDs from before a time in milliseconds.
-func DropTransactions(ctx context.Context, tx *storage.Tx, before int64) error {
-	_, err := tx.Exec(ctx, `DELETE FROM transactions WHERE created_at < $1`, before)
-	return err
 }
 
 // SetStripped keeps what another server told of a room that a user is invited

@@ -196,7 +196,7 @@ func Replaced(ctx context.Context, r *storage.Reader, nids []int64) (map[int64]*
 func StateEventIn(ctx context.Context, r *storage.Reader, room matrix.RoomID, typ string) (*Event, error) {
 	const q = `SELECT ` + eventColumns + ` FROM rooms n JOIN current_state s ON s.room_nid = n.room_nid
 		JOIN events e ON e.event_nid = s.event_nid
-		WHERE n.room_id = $1 AND s.type = $2 AND s.state_key = ''`
+		WHERE n.room_id = $1 AND n.deleted = 0 AND s.type = $2 AND s.state_key = ''`
 	e, err := scanEvent(r.QueryRow(ctx, q, string(room), typ).Scan)
 	if storage.NoRows(err) {
 		return nil, nil

@@ -94,11 +94,12 @@ CREATE INDEX memberships_by_user ON memberships (user_id, membership);
 CREATE INDEX memberships_by_server ON memberships (room_nid, membership, server);
 CREATE INDEX memberships_log ON memberships (pos);
 
--- Events that others name as predecessors and that we lack: where history can
--- be asked for.
+-- Events that accepted events follow and that have no place here: where
+-- history can be asked for. depth is that of one which follows.
 CREATE TABLE backward_edges (
 	room_nid BIGINT NOT NULL,
 	event_id TEXT   NOT NULL,
+	depth    BIGINT NOT NULL,
 	PRIMARY KEY (room_nid, event_id)
 );
 

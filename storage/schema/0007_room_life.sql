@@ -27,7 +27,7 @@ CREATE UNIQUE INDEX state_snapshots_by_hash ON state_snapshots (room_nid, hash) 
 
 -- With events_timeline, the events of a room: what is removed is found by these.
 CREATE INDEX events_aside ON events (room_nid, pos) WHERE status <> 1;
-CREATE INDEX events_by_snapshot ON events (snapshot_nid) WHERE snapshot_nid IS NOT NULL;
+CREATE INDEX events_by_snapshot ON events (room_nid, snapshot_nid) WHERE snapshot_nid IS NOT NULL;
 
 -- Work on a room that takes longer than a commit. A step writes how far it
 -- came, so that after a crash the next one goes on from there. A finished job
