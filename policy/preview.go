@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"regexp"
 	"time"
 
 	"beffroi/matrix"
@@ -25,14 +26,43 @@ func (s *Snapshot) Speaks(server matrix.ServerName, now time.Time) Decision {
 	return s.Decide(&Request{Action: ActionFederateOut, Server: server, Source: SourceSystem, Now: now})
 }
 
-// Turns reports whether an organisation begins or ends to be admitted after
-// from and no later than to: then the document has other answers than before.
+// Turns reports whether a part of the document begins or ends to hold after
+// from and no later than to: then it has other answers than before.
 func (s *Snapshot) Turns(from, to time.Time) bool {
-	passed := func(t time.Time) bool { return !t.IsZero() && t.After(from) && !t.After(to) }
+	passed := func(starts, ends time.Time) bool {
+		over := func(t time.Time) bool { return !t.IsZero() && t.After(from) && !t.After(to) }
+		return over(starts) || over(ends)
+	}
 	for _, o := range s.orgs {
-		if passed(o.Starts) || passed(o.Ends) {
+		if passed(o.Starts, o.Ends) {
 			return true
 		}
+		for _, h := range o.Homeservers {
+			if passed(h.Starts, h.Ends) {
+				return true
+			}
+		}
 	}
-	return false
+	for _, list := range [][]Entry{s.doc.Federation.Allow, s.doc.Federation.Deny} {
+		for _, e := range list {
+			if passed(e.Starts, e.Ends) {
+				return true
+			}
+		}
+	}
+	return s.floor != nil && s.floor.Turns(from, to)
+}
+
+// namesPeople finds a condition that may read who somebody is, as actor.id.
+var namesPeople = regexp.MustCompile(`\.\s*id\b`)
+
+// AlikeByServer reports whether [Snapshot.Stays] has one answer for all
+// accounts of a server in a room: no rule of the document names people.
+func (s *Snapshot) AlikeByServer() bool {
+	for _, r := range s.doc.Rules {
+		if namesPeople.MatchString(r.When) {
+			return false
+		}
+	}
+	return s.floor == nil || s.floor.AlikeByServer()
 }

@@ -3,6 +3,7 @@ package policystore
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -53,14 +54,14 @@ type Tally struct {
 // Total returns the sum.
 func (t Tally) Total() int64 { return t.Members + t.Invitations + t.Knocks }
 
-func (t *Tally) add(membership string) {
-	switch membership {
+func (t *Tally) add(c *rooms.Crowd) {
+	switch c.Membership {
 	case "join":
-		t.Members++
+		t.Members += c.Count
 	case "invite":
-		t.Invitations++
+		t.Invitations += c.Count
 	default:
-		t.Knocks++
+		t.Knocks += c.Count
 	}
 }
 
@@ -106,21 +107,12 @@ func PreviewOn(ctx context.Context, db *storage.DB, active, candidate *policy.Sn
 		servers: make(map[matrix.ServerName]bool), orgs: make(map[string]*OrganisationChange),
 		out: &Preview{Active: active.Version(), Candidate: candidate.Version(), ComputedTS: now.UnixMilli()},
 	}
-	var at place
-	for {
-		page, err := surveyAfter(ctx, db, at, surveyPage)
-		if err != nil {
-			return nil, err
-		}
-		for i := range page.present {
-			if facts := page.rooms[page.present[i].RoomNID]; facts != nil {
-				p.membership(&page.present[i], facts)
-			}
-		}
-		at = page.last(at)
-		if len(page.present) < surveyPage {
-			break
-		}
+	scan := p.people
+	if active.AlikeByServer() && candidate.AlikeByServer() {
+		scan = p.crowds
+	}
+	if err := scan(ctx, db); err != nil {
+		return nil, err
 	}
 	p.peers()
 	p.finish()
@@ -133,43 +125,135 @@ type previewer struct {
 	now               time.Time
 	servers           map[matrix.ServerName]bool
 	orgs              map[string]*OrganisationChange
-	room              int64 // the last one counted
+	room              int64    // the last one counted
+	changed           *Example // of the crowd that was counted last, nil where nothing changes
 	out               *Preview
 }
 
-func (p *previewer) membership(m *rooms.Present, facts *policy.RoomFacts) {
-	p.out.Memberships++
-	if server := m.User.Server(); !p.servers[server] && len(p.servers) < maxPreviewPeers {
-		p.servers[server] = true
+// people looks at one membership after the other: a rule may name people.
+func (p *previewer) people(ctx context.Context, db *storage.DB) error {
+	var at place
+	for {
+		page, err := surveyAfter(ctx, db, at, surveyPage)
+		if err != nil {
+			return err
+		}
+		for _, m := range page.present {
+			facts := page.rooms[m.RoomNID]
+			if facts == nil {
+				continue
+			}
+			crowd := rooms.Crowd{RoomNID: m.RoomNID, Membership: m.Membership, Server: m.User.Server(), Count: 1}
+			p.crowd(&crowd, m.User, facts)
+			p.example(m.User)
+		}
+		at = page.last(at)
+		if len(page.present) < surveyPage {
+			return nil
+		}
 	}
-	after := p.candidate.Stays(m.User, facts, p.now)
+}
+
+// roomsPage is how many rooms are counted in one snapshot.
+const roomsPage = 500
+
+// crowds looks at all accounts of a server in a room at once: they have one
+// answer, so an index with their number is enough.
+func (p *previewer) crowds(ctx context.Context, db *storage.DB) error {
+	at := int64(math.MinInt64)
+	for {
+		more := false
+		if err := db.View(ctx, func(r *storage.Reader) error {
+			nids, err := rooms.RoomsAfter(ctx, r, at, roomsPage)
+			if err != nil || len(nids) == 0 {
+				return err
+			}
+			from := at
+			at, more = nids[len(nids)-1], len(nids) == roomsPage
+			return p.count(ctx, r, from, at, nids)
+		}); err != nil || !more {
+			return err
+		}
+	}
+}
+
+func (p *previewer) count(ctx context.Context, r *storage.Reader, from, to int64, nids []int64) error {
+	found, err := rooms.Survey(ctx, r, nids)
+	if err != nil {
+		return err
+	}
+	crowds, err := rooms.Crowds(ctx, r, from, to)
+	if err != nil {
+		return err
+	}
+	facts := make(map[int64]*policy.RoomFacts, len(found))
+	for nid, s := range found {
+		facts[nid] = factsOf(s)
+	}
+	for i := range crowds {
+		c := &crowds[i]
+		if facts[c.RoomNID] == nil {
+			continue
+		}
+		p.crowd(c, matrix.UserID("@:"+c.Server), facts[c.RoomNID])
+		if p.changed == nil {
+			continue
+		}
+		some, err := rooms.SomeOf(ctx, r, *c, maxExamples-len(p.out.Examples)) // of 50 crowds at most
+		if err != nil {
+			return err
+		}
+		for _, u := range some {
+			p.example(u)
+		}
+	}
+	return nil
+}
+
+// example names an account of the crowd that was counted last, if that changes.
+func (p *previewer) example(user matrix.UserID) {
+	if p.changed != nil && len(p.out.Examples) < maxExamples {
+		e := *p.changed
+		e.User = user
+		p.out.Examples = append(p.out.Examples, e)
+	}
+}
+
+// crowd judges accounts that have one answer; user is one of them.
+func (p *previewer) crowd(c *rooms.Crowd, user matrix.UserID, facts *policy.RoomFacts) {
+	p.changed = nil
+	p.out.Memberships += c.Count
+	if !p.servers[c.Server] && len(p.servers) < maxPreviewPeers {
+		p.servers[c.Server] = true
+	}
+	after := p.candidate.Stays(user, facts, p.now)
 	if !after.Allow {
-		p.out.Findings.add(m.Membership)
+		p.out.Findings.add(c)
 	}
-	before := p.active.Stays(m.User, facts, p.now)
+	before := p.active.Stays(user, facts, p.now)
 	if before.Allow == after.Allow {
 		return
 	}
-	org := p.organisation(m.User.Server())
-	if p.room != m.RoomNID {
-		p.room = m.RoomNID
+	org := p.organisation(c.Server)
+	if p.room != c.RoomNID {
+		p.room = c.RoomNID
 		p.out.Rooms++
 	}
-	if org.room != m.RoomNID {
-		org.room = m.RoomNID
+	if org.room != c.RoomNID {
+		org.room = c.RoomNID
 		org.Rooms++
 	}
 	reason := before.Reason
 	if after.Allow {
-		p.out.Admitted.add(m.Membership)
-		org.Admitted.add(m.Membership)
+		p.out.Admitted.add(c)
+		org.Admitted.add(c)
 	} else {
-		p.out.Refused.add(m.Membership)
-		org.Refused.add(m.Membership)
+		p.out.Refused.add(c)
+		org.Refused.add(c)
 		reason = after.Reason
 	}
 	if len(p.out.Examples) < maxExamples {
-		p.out.Examples = append(p.out.Examples, Example{facts.ID, m.User, m.Membership, !after.Allow, reason})
+		p.changed = &Example{Room: facts.ID, Membership: c.Membership, Refused: !after.Allow, Reason: reason}
 	}
 }
 

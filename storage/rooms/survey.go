@@ -112,3 +112,54 @@ func surveyStripped(ctx context.Context, r *storage.Reader, found map[int64]*Sur
 		return err
 	})
 }
+
+// Crowd is how many of one server are present in a room in one way.
+type Crowd struct {
+	RoomNID    int64
+	Membership string // join, invite or knock
+	Server     matrix.ServerName
+	Count      int64
+}
+
+// Crowds counts who is present in the rooms with from < room_nid ≤ to. It
+// reads an index and no row.
+func Crowds(ctx context.Context, r *storage.Reader, from, to int64) (found []Crowd, err error) {
+	const q = `SELECT room_nid, membership, server, COUNT(*) FROM memberships
+		WHERE room_nid > $1 AND room_nid <= $2 AND membership IN ('join', 'invite', 'knock')
+		GROUP BY room_nid, membership, server ORDER BY room_nid, membership, server`
+	err = r.Each(ctx, q, []any{from, to}, func(rows *sql.Rows) error {
+		var c Crowd
+		err := rows.Scan(&c.RoomNID, &c.Membership, &c.Server, &c.Count)
+		found = append(found, c)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count members: %w", err)
+	}
+	return found, nil
+}
+
+// RoomsAfter returns the numbers of the next rooms, at most limit.
+func RoomsAfter(ctx context.Context, r *storage.Reader, nid int64, limit int) (found []int64, err error) {
+	const q = `SELECT room_nid FROM rooms WHERE room_nid > $1 ORDER BY room_nid LIMIT $2`
+	err = r.Each(ctx, q, []any{nid, limit}, func(rows *sql.Rows) error {
+		var n int64
+		err := rows.Scan(&n)
+		found = append(found, n)
+		return err
+	})
+	return found, err
+}
+
+// SomeOf returns a few who are present in a room in one way, of one server.
+func SomeOf(ctx context.Context, r *storage.Reader, c Crowd, limit int) (found []matrix.UserID, err error) {
+	const q = `SELECT user_id FROM memberships WHERE room_nid = $1 AND membership = $2 AND server = $3
+		ORDER BY user_id LIMIT $4`
+	err = r.Each(ctx, q, []any{c.RoomNID, c.Membership, string(c.Server), limit}, func(rows *sql.Rows) error {
+		var u matrix.UserID
+		err := rows.Scan(&u)
+		found = append(found, u)
+		return err
+	})
+	return found, err
+}
