@@ -6,6 +6,7 @@ import (
 
 	"beffroi/matrix"
 	"beffroi/storage"
+	"beffroi/storage/keys"
 	"beffroi/storage/users"
 )
 
@@ -49,7 +50,7 @@ func (s *Server) ResetPassword(ctx context.Context, user matrix.UserID, password
 }
 
 // Deactivate ends an account for good: nobody can log in or have its name, its
-// devices, password and addresses are gone. Its rooms are for others to leave:
+// devices, password, addresses and key backups are gone. Its rooms are for others to leave:
 // they see the change of its sessions.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#account-deactivation
@@ -72,6 +73,9 @@ func (s *Server) Deactivate(ctx context.Context, user matrix.UserID, proof *Proo
 			return err
 		}
 		if err := deleteAllDevices(ctx, tx, user, ""); err != nil {
+			return err
+		}
+		if err := keys.DeleteBackups(ctx, tx, user); err != nil {
 			return err
 		}
 		u.Deactivated = true

@@ -175,5 +175,20 @@ func (s *Server) aboutKeys() []route {
 		{post, v3 + "/keys/device_signing/upload", session, asks(policy.ActionDeviceKeys), do(s.uploadSigningKeys)},
 		{post, v3 + "/keys/signatures/upload", session, asks(policy.ActionDeviceKeys), do(s.uploadSignatures)},
 		{put, v3 + "/sendToDevice/{type}/{txnID}", session, asks(policy.ActionSendToDevice), do(s.sendToDevice)},
+
+		{post, v3 + "/room_keys/version", session, freeOwn, do(s.createBackup)},
+		{get, v3 + "/room_keys/version", session, freeOwn, do(s.backup)},
+		{get, v3 + "/room_keys/version/{version}", session, freeOwn, do(s.backup)},
+		{put, v3 + "/room_keys/version/{version}", session, freeOwn, do(s.setBackup)},
+		{remove, v3 + "/room_keys/version/{version}", session, freeOwn, do(s.deleteBackup)},
+		{put, v3 + "/room_keys/keys", session, freeOwn, do(s.backUp)},
+		{get, v3 + "/room_keys/keys", session, freeOwn, do(s.backedUp)},
+		{remove, v3 + "/room_keys/keys", session, freeOwn, do(s.removeBackedUp)},
+		{put, v3 + "/room_keys/keys/{roomID}", session, freeOwn, do(s.backUpRoom)},
+		{get, v3 + "/room_keys/keys/{roomID}", session, freeOwn, do(s.backedUp)},
+		{remove, v3 + "/room_keys/keys/{roomID}", session, freeOwn, do(s.removeBackedUp)},
+		{put, v3 + "/room_keys/keys/{roomID}/{sessionID}", session, freeOwn, do(s.backUpSession)},
+		{get, v3 + "/room_keys/keys/{roomID}/{sessionID}", session, freeOwn, do(s.backedUp)},
+		{remove, v3 + "/room_keys/keys/{roomID}/{sessionID}", session, freeOwn, do(s.removeBackedUp)},
 	}
 }

@@ -123,6 +123,20 @@ GET /keys/changes
 POST /keys/device_signing/upload
 POST /keys/signatures/upload
 PUT /sendToDevice/{eventType}/{txnId}
+POST /room_keys/version
+GET /room_keys/version
+GET /room_keys/version/{version}
+PUT /room_keys/version/{version}
+DELETE /room_keys/version/{version}
+PUT /room_keys/keys
+GET /room_keys/keys
+DELETE /room_keys/keys
+PUT /room_keys/keys/{roomId}
+GET /room_keys/keys/{roomId}
+DELETE /room_keys/keys/{roomId}
+PUT /room_keys/keys/{roomId}/{sessionId}
+GET /room_keys/keys/{roomId}/{sessionId}
+DELETE /room_keys/keys/{roomId}/{sessionId}
 GET /voip/turnServer
 GET /thirdparty/protocols`
 
