@@ -46,9 +46,10 @@ func (k *checker) oneOf(key, value string, words ...string) {
 
 // The bounds of the settings that are numbers.
 const (
-	minMemory  Size = 8 << 20 // below it nothing stays cached long enough to be read twice
-	minTimeout      = time.Second
-	maxTimeout      = 10 * time.Minute // a join of the largest room
+	minMemory    Size = 8 << 20 // below it nothing stays cached long enough to be read twice
+	minTimeout        = time.Second
+	maxTimeout        = 10 * time.Minute // a join of the largest room
+	minRetention      = time.Hour        // how exactly the server knows the age of a message
 )
 
 func (c *Config) mistakes() []mistake {
@@ -73,6 +74,7 @@ func (c *Config) mistakes() []mistake {
 	c.checkListeners(&k)
 	c.checkFederation(&k)
 	c.checkMail(&k)
+	c.checkRetention(&k)
 	if c.Registration.Secret != "" && !c.Development {
 		k.bad("registration.secret", "is only allowed with development")
 	}
@@ -154,5 +156,20 @@ func (c *Config) checkMail(k *checker) {
 	}
 	if m.Username != "" && m.TLS == SMTPPlain && !isLoopback(m.Host) {
 		k.bad("smtp.tls", "no password is sent to %s in the clear", m.Host)
+	}
+}
+
+func (c *Config) checkRetention(k *checker) {
+	p := c.Retention
+	for _, at := range []struct {
+		key  string
+		time time.Duration
+	}{{"default", p.Default}, {"min", p.Min}, {"max", p.Max}} {
+		if at.time != 0 && at.time < minRetention {
+			k.bad("retention."+at.key, "must be 0 or at least %s", minRetention)
+		}
+	}
+	if p.Max > 0 && p.Min > p.Max {
+		k.bad("retention.min", "is more than retention.max")
 	}
 }

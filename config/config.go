@@ -55,6 +55,7 @@ type Config struct {
 	TLS          TLS          `yaml:"tls"`
 	Metrics      Metrics      `yaml:"metrics"`
 	Registration Registration `yaml:"registration"`
+	Retention    Retention    `yaml:"retention"`
 	SMTP         SMTP         `yaml:"smtp"`
 	Log          Log          `yaml:"log"`
 }
@@ -114,6 +115,23 @@ type Registration struct {
 	// The shared secret of POST /_synapse/admin/v1/register. Empty means that
 	// there is no such call. Only allowed with development.
 	Secret string `yaml:"secret"`
+}
+
+// Retention is how long messages are kept. State, such as who is a member, is
+// kept as long as the room.
+type Retention struct {
+	// How long messages are kept in rooms that say nothing about it, such as
+	// 8760h for a year. They are removed within the hour, on this server. 0 means
+	// for ever.
+	Default time.Duration `yaml:"default"`
+
+	// The least that a room may ask for with m.room.retention. 0 means that it
+	// may ask for any time.
+	Min time.Duration `yaml:"min"`
+
+	// The most that a message is kept, whatever a room asks for. 0 means no
+	// bound.
+	Max time.Duration `yaml:"max"`
 }
 
 // SMTP is how mail leaves the server.

@@ -220,6 +220,8 @@ func TestCheck(t *testing.T) {
 		"no client":       {func(c *config.Config) { c.Client.Listen = "" }, "client.listen: "},
 		"port":            {func(c *config.Config) { c.Client.Listen = ":65536" }, "client.listen: "},
 		"proxy":           {func(c *config.Config) { c.Federation.Proxy = "socks5://x" }, "federation.proxy: "},
+		"retention":       {func(c *config.Config) { c.Retention.Default = time.Minute }, "retention.default: must be 0 or at least 1h0m0s"},
+		"retention range": {func(c *config.Config) { c.Retention.Min, c.Retention.Max = 3*time.Hour, 2*time.Hour }, "retention.min: is more than retention.max"},
 		"timeout":         {func(c *config.Config) { c.Federation.Timeout = time.Hour }, "federation.timeout: must be between 1s and 10m0s"},
 		"key only":        {func(c *config.Config) { c.TLS.Key = "k" }, "tls.cert: is missing"},
 		"own certificate": {func(c *config.Config) { c.TLS = config.TLS{Cert: "c", Key: "k"} }, ""},
