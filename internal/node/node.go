@@ -144,7 +144,8 @@ func (n *Node) pinnedKeys(server matrix.ServerName) map[matrix.KeyID]ed25519.Pub
 func (n *Node) openOwners(context.Context) (err error) {
 	c := &n.config
 	n.Rooms = roomserver.New(roomserver.Options{DB: n.DB, Key: n.Key, Gate: n.Policy, Keys: n.keys,
-		Remote: federation.NewRemote(n.remote), EDUs: ephemeral{n.queue}, MemoryBytes: int64(c.Memory)})
+		Remote: federation.NewRemote(n.remote), EDUs: ephemeral{n.queue}, MemoryBytes: int64(c.Memory),
+		Retention: roomserver.Retention(c.Retention)})
 	n.sweeper = policystore.NewSweeper(n.Policy, n.Rooms)
 	n.Devices = e2ee.New(e2ee.Options{DB: n.DB, ServerName: c.ServerName, Remote: n.remote, Outbox: sendqueue.Outbox{},
 		Bus: n.bus, Logger: n.log})
@@ -193,7 +194,7 @@ func (n *Node) Run(ctx context.Context, l Listeners) error {
 		group.Go(run)
 	}
 	for name, run := range map[string]func(context.Context) error{
-		"policy": n.Policy.Run, "accounts": n.Accounts.Run, "devices": n.Devices.Run, "sync": n.Sync.Run,
+		"policy": n.Policy.Run, "rooms": n.Rooms.Run, "accounts": n.Accounts.Run, "devices": n.Devices.Run, "sync": n.Sync.Run,
 		"inbox": n.inbox.Run, "send queue": n.queue.Run, "sweep": n.sweeper.Run, "profiles": n.followProfiles,
 	} {
 		group.Go(func() error {
