@@ -19,7 +19,7 @@ const dave matrix.UserID = "@dave:one.example"
 
 // roomTables are where rooms leave rows.
 var roomTables = []string{"events", "current_state", "state_delta", "state_checkpoints", "state_snapshots", "backward_edges",
-	"receipts", "pending_redactions"}
+	"receipts", "pending_redactions", "relations"}
 
 // TestDeletedRoomIsHiddenAtOnce asks every read before one row was removed.
 func TestDeletedRoomIsHiddenAtOnce(t *testing.T) {

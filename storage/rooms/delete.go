@@ -98,8 +98,8 @@ func Sweep(ctx context.Context, tx *storage.Tx, roomNID int64, self matrix.Serve
 		nids[i] = e.nid
 		out.Events = append(out.Events, e.id)
 	}
-	if out.Rows, err = storage.ExecIn(ctx, tx, `DELETE FROM events WHERE event_nid IN ($LIST)`, nil, nids); err != nil {
-		return out, fmt.Errorf("remove events: %w", err)
+	if out.Rows, err = deleteEvents(ctx, tx, nids); err != nil {
+		return out, err
 	}
 	if err := removeTransactions(ctx, tx, out.Events); err != nil {
 		return out, err

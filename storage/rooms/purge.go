@@ -151,8 +151,8 @@ func removeEvents(ctx context.Context, tx *storage.Tx, roomNID int64, gone []age
 	if err := RemoveEdges(ctx, tx, roomNID, behind); err != nil {
 		return nil, err
 	}
-	if _, err := storage.ExecIn(ctx, tx, `DELETE FROM events WHERE event_nid IN ($LIST)`, nil, nids); err != nil {
-		return nil, fmt.Errorf("remove events: %w", err)
+	if _, err := deleteEvents(ctx, tx, nids); err != nil {
+		return nil, err
 	}
 	for _, q := range [...]string{
 		`DELETE FROM receipts WHERE room_nid = $1 AND event_id IN ($LIST)`,
@@ -167,6 +167,18 @@ func removeEvents(ctx context.Context, tx *storage.Tx, roomNID int64, gone []age
 	}
 	_, err = tx.Exec(ctx, `UPDATE rooms SET purged = purged + $1 WHERE room_nid = $2`, live, roomNID)
 	return ids, err
+}
+
+// deleteEvents removes events with what they say of others.
+func deleteEvents(ctx context.Context, tx *storage.Tx, nids []int64) (rows int64, err error) {
+	for _, q := range [...]string{`DELETE FROM relations WHERE event_nid IN ($LIST)`, `DELETE FROM events WHERE event_nid IN ($LIST)`} {
+		n, err := storage.ExecIn(ctx, tx, q, nil, nids)
+		if err != nil {
+			return rows, fmt.Errorf("remove events: %w", err)
+		}
+		rows += n
+	}
+	return rows, nil
 }
 
 func removeTransactions(ctx context.Context, tx *storage.Tx, ids []matrix.EventID) error {
