@@ -33,6 +33,10 @@ type Config struct {
 	// with this server as its only organisation.
 	Policy string `yaml:"policy"`
 
+	// Lets the author of a draft of a policy document put it in force without
+	// the approval of another person.
+	PolicyAlone bool `yaml:"policy_alone"`
+
 	// The base URL that clients are sent to by .well-known/matrix/client. Empty
 	// means https:// and the host of the server name.
 	PublicURL string `yaml:"public_url"`

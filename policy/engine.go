@@ -68,7 +68,10 @@ func (r *RoomFacts) rule() AccessRule {
 
 // Engine answers from the active snapshot. It may be asked by any number of
 // goroutines while another replaces the snapshot.
-type Engine struct{ active atomic.Pointer[Snapshot] }
+type Engine struct {
+	active atomic.Pointer[Snapshot]
+	shadow atomic.Pointer[Shadow] // nil: none
+}
 
 // NewEngine returns an engine that answers from s.
 func NewEngine(s *Snapshot) *Engine {
@@ -85,7 +88,13 @@ func (e *Engine) Replace(s *Snapshot) { e.active.Store(s) }
 func (e *Engine) Snapshot() *Snapshot { return e.active.Load() }
 
 // Decide answers r from the active snapshot.
-func (e *Engine) Decide(r *Request) Decision { return e.active.Load().Decide(r) }
+func (e *Engine) Decide(r *Request) Decision {
+	d := e.active.Load().Decide(r)
+	if shadow := e.shadow.Load(); shadow != nil {
+		shadow.compareRequest(r, d)
+	}
+	return d
+}
 
 // standing is what the document makes of a server: admitted where reason is "".
 type standing struct {

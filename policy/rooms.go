@@ -91,7 +91,13 @@ func EventAction(e *event.Event) Action {
 }
 
 // AdmitEvent judges an event by the active snapshot.
-func (e *Engine) AdmitEvent(r *EventRequest) Decision { return e.active.Load().AdmitEvent(r) }
+func (e *Engine) AdmitEvent(r *EventRequest) Decision {
+	d := e.active.Load().AdmitEvent(r)
+	if shadow := e.shadow.Load(); shadow != nil {
+		shadow.compareEvent(r, d)
+	}
+	return d
+}
 
 // AdmitEvent says whether an event may enter a room, by the document and by
 // the state before it, whoever sent it and however it came here.

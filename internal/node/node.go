@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"beffroi/account"
+	"beffroi/adminapi"
 	"beffroi/bus"
 	"beffroi/clientapi"
 	"beffroi/config"
@@ -164,6 +165,7 @@ func (n *Node) openEdges(context.Context) error {
 	router := httpx.NewRouter(httpx.Options{Listener: "client", Metrics: n.registry, Log: n.log, TrustedProxies: c.Client.TrustedProxies})
 	clientapi.New(clientapi.Options{ServerName: c.ServerName, Accounts: n.Accounts, Rooms: n.Rooms, Keys: n.Devices,
 		Sync: n.Sync, Gate: n.Policy, Remote: n.remote, PublicURL: c.ClientURL(), Development: c.Development}).Routes(router)
+	adminapi.New(adminapi.Options{Policy: n.Policy, Alone: c.PolicyAlone}).Routes(router)
 	router.Handle("GET /health", http.HandlerFunc(n.health))
 	n.client = router
 
@@ -195,7 +197,7 @@ func (n *Node) Run(ctx context.Context, l Listeners) error {
 	}
 	for name, run := range map[string]func(context.Context) error{
 		"policy": n.Policy.Run, "rooms": n.Rooms.Run, "accounts": n.Accounts.Run, "devices": n.Devices.Run, "sync": n.Sync.Run,
-		"inbox": n.inbox.Run, "send queue": n.queue.Run, "sweep": n.sweeper.Run, "profiles": n.followProfiles,
+		"inbox": n.inbox.Run, "send queue": n.queue.Run, "sweep": n.sweeper.Run, "shadow": n.Policy.RunShadow, "profiles": n.followProfiles,
 	} {
 		group.Go(func() error {
 			if err := run(running); err != nil && running.Err() == nil {
