@@ -1,9 +1,11 @@
 package rooms
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"beffroi/matrix"
 	"beffroi/matrix/event"
@@ -77,15 +79,6 @@ type Window struct {
 	After, UpTo storage.Position
 }
 
-func windowTuples(windows []Window) *tuples {
-	t := &tuples{types: []string{"BIGINT", "BIGINT", "BIGINT"}, empty: []any{0, 0, 0}}
-	t.flat = make([]any, 0, 3*len(windows))
-	for _, w := range windows {
-		t.flat = append(t.flat, w.RoomNID, int64(w.After), int64(w.UpTo))
-	}
-	return t
-}
-
 // Tail is the end of a window.
 type Tail struct {
 	Events []*Event // oldest first
@@ -94,37 +87,48 @@ type Tail struct {
 	Floor storage.Position
 }
 
-// Tails returns the last accepted events of each window, at most limit, which
-// is above 0. A window without events is missing. rules are those of each room.
-//
-// The floor of each room is found in the index alone, so that a long history
-// costs nothing.
+// Tails returns the last accepted events of each window, at most limit. A
+// window without events is missing. rules are those of each room.
 func Tails(ctx context.Context, r *storage.Reader, windows []Window, limit int,
 	rules func(roomNID int64) *matrix.VersionRules) (map[int64]*Tail, error) {
+	flat := make([]any, 0, 4*len(windows))
+	for _, w := range windows {
+		flat = append(flat, w.RoomNID, int64(w.After), int64(w.UpTo), limit+1)
+	}
+	const arm = `SELECT ` + leanColumns + ` FROM events e
+		WHERE e.room_nid = %1 AND e.status = 1 AND e.pos > %2 AND e.pos <= %3 ORDER BY e.pos DESC LIMIT %4`
 	found := make(map[int64]*Tail, len(windows))
-	const q = `
-		WITH w (nid, lo, hi) AS (VALUES $ROWS),
-		b AS MATERIALIZED (SELECT w.nid, w.hi, COALESCE((
-			SELECT t.pos FROM events t WHERE t.room_nid = w.nid AND t.status = 1 AND t.pos > w.lo AND t.pos <= w.hi
-			ORDER BY t.pos DESC LIMIT 1 OFFSET $LAST), w.lo) AS bottom FROM w)
-		SELECT b.bottom, ` + leanColumns + ` FROM b
-		JOIN events e ON e.room_nid = b.nid AND e.status = 1 AND e.pos > b.bottom AND e.pos <= b.hi
-		ORDER BY e.pos`
-	err := windowTuples(windows).each(ctx, r, q, limit, func(rows *sql.Rows) error {
-		var floor storage.Position
-		e, err := scanLean(func(dest ...any) error { return rows.Scan(append([]any{&floor}, dest...)...) }, rules)
+	if err := eachTuple(ctx, r, arm, 4, flat, func(rows *sql.Rows) error {
+		e, err := scanLean(rows.Scan, rules)
 		if err != nil {
 			return err
 		}
 		tail := found[e.RoomNID]
 		if tail == nil {
-			tail = &Tail{Floor: floor}
+			tail = new(Tail)
 			found[e.RoomNID] = tail
 		}
 		tail.Events = append(tail.Events, e)
 		return nil
-	})
-	return found, err
+	}); err != nil {
+		return nil, err
+	}
+	for _, w := range windows {
+		if tail := found[w.RoomNID]; tail != nil {
+			tail.trim(w, limit)
+		}
+	}
+	return found, nil
+}
+
+// trim puts the events in order and takes away the one that is too many.
+func (t *Tail) trim(w Window, limit int) {
+	slices.SortFunc(t.Events, func(x, y *Event) int { return cmp.Compare(x.Pos, y.Pos) })
+	t.Floor = w.After
+	if len(t.Events) > limit {
+		t.Floor = t.Events[0].Pos
+		t.Events = t.Events[1:]
+	}
 }
 
 // leanColumns are what clients are shown of an event, without a look at its
@@ -150,13 +154,14 @@ func scanLean(scan func(...any) error, rules func(roomNID int64) *matrix.Version
 // DeltasIn returns the changes of the state in each window, in the order of
 // their positions.
 func DeltasIn(ctx context.Context, r *storage.Reader, windows []Window) (map[int64][]Delta, error) {
+	flat := make([]any, 0, 3*len(windows))
+	for _, w := range windows {
+		flat = append(flat, w.RoomNID, int64(w.After), int64(w.UpTo))
+	}
+	const arm = `SELECT d.room_nid, d.pos, d.type, d.state_key, d.old_nid, d.new_nid FROM state_delta d
+		WHERE d.room_nid = %1 AND d.pos > %2 AND d.pos <= %3`
 	found := make(map[int64][]Delta, len(windows))
-	const q = `
-		WITH w (nid, lo, hi) AS (VALUES $ROWS)
-		SELECT d.room_nid, d.pos, d.type, d.state_key, d.old_nid, d.new_nid
-		FROM w JOIN state_delta d ON d.room_nid = w.nid AND d.pos > w.lo AND d.pos <= w.hi
-		ORDER BY d.pos`
-	err := windowTuples(windows).each(ctx, r, q, nil, func(rows *sql.Rows) error {
+	err := eachTuple(ctx, r, arm, 3, flat, func(rows *sql.Rows) error {
 		var nid int64
 		var d Delta
 		var old, now sql.NullInt64
@@ -165,5 +170,8 @@ func DeltasIn(ctx context.Context, r *storage.Reader, windows []Window) (map[int
 		found[nid] = append(found[nid], d)
 		return err
 	})
+	for _, deltas := range found {
+		slices.SortStableFunc(deltas, func(x, y Delta) int { return cmp.Compare(x.Pos, y.Pos) })
+	}
 	return found, err
 }

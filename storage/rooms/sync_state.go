@@ -55,17 +55,14 @@ type MemberKey struct {
 // without one are missing.
 func MemberEventsOf(ctx context.Context, r *storage.Reader, keys []MemberKey,
 	rules func(roomNID int64) *matrix.VersionRules) (map[MemberKey]*Event, error) {
-	found := make(map[MemberKey]*Event, len(keys))
-	t := &tuples{types: []string{"BIGINT", "TEXT"}, empty: []any{0, ""}, flat: make([]any, 0, 2*len(keys))}
+	flat := make([]any, 0, 2*len(keys))
 	for _, key := range keys {
-		t.flat = append(t.flat, key.RoomNID, string(key.User))
+		flat = append(flat, key.RoomNID, string(key.User))
 	}
-	const q = `
-		WITH w (nid, member) AS (VALUES $ROWS)
-		SELECT ` + leanColumns + `, w.member FROM w
-		JOIN current_state s ON s.room_nid = w.nid AND s.type = 'm.room.member' AND s.state_key = w.member
-		JOIN events e ON e.event_nid = s.event_nid`
-	err := t.each(ctx, r, q, nil, func(rows *sql.Rows) error {
+	const arm = `SELECT ` + leanColumns + `, s.state_key FROM current_state s JOIN events e ON e.event_nid = s.event_nid
+		WHERE s.room_nid = %1 AND s.type = 'm.room.member' AND s.state_key = %2`
+	found := make(map[MemberKey]*Event, len(keys))
+	err := eachTuple(ctx, r, arm, 2, flat, func(rows *sql.Rows) error {
 		var user matrix.UserID
 		e, err := scanLean(func(dest ...any) error { return rows.Scan(append(dest, &user)...) }, rules)
 		if err == nil {

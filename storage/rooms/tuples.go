@@ -12,21 +12,16 @@ import (
 // tupleSizes are the numbers of rows that queries over tuples are prepared for.
 // A shorter list is filled up with rows that match nothing: no room has the
 // number 0.
-var tupleSizes = [...]int{1, 8, 64, 256}
+var tupleSizes = [...]int{1, 8, 64}
 
-// tuples is a list of rows that a query joins with. Its columns have SQL types.
-type tuples struct {
-	types []string
-	flat  []any
-	empty []any // a row that matches nothing
-}
-
-// each runs a query for every chunk of the rows. In the text, $ROWS stands
-// where the rows of VALUES go, before every other placeholder, and $LAST is
-// the value that follows them.
-func (t *tuples) each(ctx context.Context, r *storage.Reader, query string, last any, scan func(rows *sql.Rows) error) error {
-	width := len(t.types)
-	for flat := t.flat; len(flat) > 0; {
+// eachTuple runs an arm of a query for each row of values, many to a statement,
+// and calls scan for each row found. In the text, %1, %2 and so on stand for the
+// values of a row. The rows come in no order.
+//
+// One arm for each row, and not a join with a list of rows, lets every engine
+// see that each is a short stretch of an index.
+func eachTuple(ctx context.Context, r *storage.Reader, arm string, width int, flat []any, scan func(rows *sql.Rows) error) error {
+	for len(flat) > 0 {
 		size := tupleSizes[len(tupleSizes)-1]
 		for _, s := range tupleSizes {
 			if len(flat) <= s*width {
@@ -35,41 +30,32 @@ func (t *tuples) each(ctx context.Context, r *storage.Reader, query string, last
 			}
 		}
 		n := min(size*width, len(flat))
-		args := append(make([]any, 0, size*width+1), flat[:n]...)
-		for flat = flat[n:]; len(args) < size*width; {
-			args = append(args, t.empty...)
+		args := append(make([]any, 0, size*width), flat[:n]...)
+		for empty := flat[n-width : n]; len(args) < size*width; {
+			args = append(append(args, 0), empty[1:]...)
 		}
-		text := strings.Replace(query, "$ROWS", t.rows(size), 1)
-		if last != nil {
-			args = append(args, last)
-			text = strings.Replace(text, "$LAST", "$"+strconv.Itoa(len(args)), 1)
-		}
-		if err := r.Each(ctx, text, args, scan); err != nil {
+		flat = flat[n:]
+		if err := r.Each(ctx, unionOf(arm, width, size), args, scan); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// rows returns the text of rows of placeholders. The casts tell PostgreSQL the
-// types; SQLite does not mind.
-func (t *tuples) rows(n int) string {
+// unionOf returns the arms for a number of rows. The first value of each is the
+// number of a room.
+func unionOf(arm string, width, rows int) string {
 	var b strings.Builder
-	number := 1
-	for row := range n {
+	b.Grow(rows * (len(arm) + 32))
+	pairs := make([]string, 2*width)
+	for row := range rows {
+		for i := range width {
+			pairs[2*i], pairs[2*i+1] = "%"+strconv.Itoa(i+1), "$"+strconv.Itoa(row*width+i+1)
+		}
 		if row > 0 {
-			b.WriteByte(',')
+			b.WriteString(" UNION ALL ")
 		}
-		for i, typ := range t.types {
-			if i == 0 {
-				b.WriteByte('(')
-			} else {
-				b.WriteByte(',')
-			}
-			b.WriteString("CAST($" + strconv.Itoa(number) + " AS " + typ + ")")
-			number++
-		}
-		b.WriteByte(')')
+		b.WriteString("SELECT * FROM (" + strings.NewReplacer(pairs...).Replace(arm) + ") a" + strconv.Itoa(row))
 	}
 	return b.String()
 }
