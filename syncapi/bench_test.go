@@ -46,6 +46,7 @@ func BenchmarkIdleSync(b *testing.B) {
 		s.populate(20, 0, 1)
 		c := s.client(bob)
 		c.sync()
+		c.sync()
 		req := c.req
 		stop() // its tick looks at the log, which is not the work of a sync
 		before := s.db.Statements()
