@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	rounds := flag.Int("rounds", 5, "how often everything is measured; the medians count")
+	rounds := flag.Int("rounds", 9, "how often everything is measured; the medians count")
 	out := flag.String("out", "docs/benchmarks.md", "the document")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -32,16 +32,21 @@ func run(ctx context.Context, rounds int, out string) error {
 	if rounds < 1 {
 		return fmt.Errorf("%d rounds measure nothing", rounds)
 	}
+	b, err := newBinaries()
+	if err != nil {
+		return err
+	}
+	defer b.remove()
 	var all []round
 	for i := range rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", i+1, rounds)
-		r, err := measure(ctx, i, rounds, goTest)
+		r, err := measure(ctx, i, rounds, b.run)
 		if err != nil {
 			return err
 		}
 		all = append(all, r)
 	}
-	here := machine{cores: runtime.NumCPU(), system: runtime.GOOS + "/" + runtime.GOARCH, version: runtime.Version(), rounds: rounds}
+	here := machine{cores: runtime.NumCPU(), system: runtime.GOOS + "/" + runtime.GOARCH, version: runtime.Version(), verification: calibrate()}
 	old, err := os.ReadFile(out)
 	if err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("read document: %w", err)
