@@ -13,18 +13,27 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
-	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-	}
 	m := &metrics{
 		transactions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beffroi_federation_transactions_total",
 			Help: "Transactions to other servers, by outcome: ok, failed, or denied by our policy.",
 		}, []string{"outcome"}),
-		pdus:    counter("beffroi_federation_sent_pdus_total", "Events that other servers have received from us, once for each server."),
-		edus:    counter("beffroi_federation_sent_edus_total", "Other messages that other servers have received from us."),
-		refused: counter("beffroi_federation_refused_pdus_total", "Events that other servers have received and told us were wrong."),
-		denied:  counter("beffroi_federation_denied_pdus_total", "Events that were not queued for a server that our policy denies."),
+		pdus: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "beffroi_federation_sent_pdus_total",
+			Help: "Events that other servers have received from us, once for each server.",
+		}),
+		edus: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "beffroi_federation_sent_edus_total",
+			Help: "Other messages that other servers have received from us.",
+		}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "beffroi_federation_refused_pdus_total",
+			Help: "Events that other servers have received and told us were wrong.",
+		}),
+		denied: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "beffroi_federation_denied_pdus_total",
+			Help: "Events that were not queued for a server that our policy denies.",
+		}),
 		backingOff: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "beffroi_federation_destinations_backing_off",
 			Help: "Servers for which something waits and that did not take the last transaction.",
