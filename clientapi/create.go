@@ -56,6 +56,8 @@ func (s *Server) createRoom(ctx context.Context, who *caller, r *http.Request, r
 		if err := s.askEmail(r, who, invite.Address); err != nil {
 			return roomIDResponse{}, err
 		}
+	}
+	if len(req.Invite3PID) > 0 {
 		return roomIDResponse{}, errNoIdentityServer()
 	}
 	profile, err := s.membershipProfile(ctx, who.User)

@@ -52,7 +52,6 @@ var (
 	freePublic = free("it says what the server is, not who is in it")
 	freeOwn    = free("it concerns only the caller's own account")
 	freeRead   = free("what is denied is in no state, so no reader sees it")
-	freeLeave  = free("nobody is held in a room")
 	freeAdmin  = free("administrators answer for it in the audit trail")
 	freeName   = free("it names a room, and joining it is judged")
 )
