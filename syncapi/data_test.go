@@ -124,7 +124,7 @@ func TestTypingIsTold(t *testing.T) {
 		if got := c.sync(); len(got.Rooms.Join) != 0 {
 			t.Errorf("told twice: %+v", got.Rooms.Join[room])
 		}
-		if got := s.client(bob).sync(); got.Rooms.Join[room].Ephemeral.Events != nil && len(got.Rooms.Join[room].Ephemeral.Events) > 0 {
+		if got := s.client(bob).sync(); len(got.Rooms.Join[room].Ephemeral.Events) > 0 {
 			t.Errorf("nobody types: %+v", got.Rooms.Join[room].Ephemeral)
 		}
 	})
