@@ -46,10 +46,9 @@ func inForce(t testing.TB, db *storage.DB, text string, c *clock) *policystore.S
 
 // seeder writes rooms with members.
 type seeder struct {
-	t    testing.TB
-	db   *storage.DB
-	key  signing.Key
-	nids int64
+	t   testing.TB
+	db  *storage.DB
+	key signing.Key
 }
 
 func newSeeder(t testing.TB, db *storage.DB) *seeder {
