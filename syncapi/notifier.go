@@ -143,6 +143,27 @@ func (n *notifier) level(ctx context.Context) error {
 	return nil
 }
 
+// advance moves the head and tells who waits for that. The lock is held.
+func (n *notifier) advance(to storage.Position) {
+	n.head = to
+	if n.grown != nil {
+		close(n.grown)
+		n.grown = nil
+	}
+}
+
+// skip moves the head without news where nobody is watched. Who is watched from
+// now on is loaded from what is in the database then.
+func (n *notifier) skip(to storage.Position) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.users) > 0 {
+		return false
+	}
+	n.advance(max(n.head, to))
+	return true
+}
+
 // apply notes news. Two readers may bring overlapping ones in any order.
 func (n *notifier) apply(in *news) {
 	n.mu.Lock()
@@ -151,11 +172,7 @@ func (n *notifier) apply(in *news) {
 		return
 	}
 	seen := n.head
-	n.head = in.to
-	if n.grown != nil {
-		close(n.grown)
-		n.grown = nil
-	}
+	n.advance(in.to)
 	for nid, pos := range in.rooms {
 		if room := n.rooms[nid]; room != nil && pos > room.events {
 			room.events = pos

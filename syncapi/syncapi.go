@@ -115,7 +115,7 @@ func (s *Server) catchUp(ctx context.Context, r *storage.Reader) (storage.Positi
 		s.notifier.begin(to)
 		return to, nil
 	}
-	if to <= from {
+	if to <= from || s.notifier.skip(to) {
 		return to, nil
 	}
 	news, err := readNews(ctx, r, s.Rooms.Name(), from, to)
