@@ -50,6 +50,7 @@ const (
 	minTimeout        = time.Second
 	maxTimeout        = 10 * time.Minute // a join of the largest room
 	minRetention      = time.Hour        // how exactly the server knows the age of a message
+	minInterval       = time.Second
 )
 
 func (c *Config) mistakes() []mistake {
@@ -71,6 +72,7 @@ func (c *Config) mistakes() []mistake {
 	if c.Memory < minMemory {
 		k.bad("memory", "must be at least %s", minMemory)
 	}
+	c.checkPolicyFeed(&k)
 	c.checkListeners(&k)
 	c.checkFederation(&k)
 	c.checkMail(&k)
@@ -87,6 +89,22 @@ func (k *checker) url(key, value string) {
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		k.bad(key, "%q is not an http:// or https:// URL", value)
+	}
+}
+
+func (c *Config) checkPolicyFeed(k *checker) {
+	f := &c.PolicyFeed
+	if f.URL != "" {
+		k.url("policy_feed.url", f.URL)
+	}
+	if f.URL != "" && f.Issuer == "" {
+		k.bad("policy_feed.issuer", "is missing: policy_feed.url is set")
+	}
+	if (f.Issuer == "") != (len(f.Keys) == 0) {
+		k.bad("policy_feed.keys", "policy_feed.issuer and policy_feed.keys belong together")
+	}
+	if f.Interval < minInterval {
+		k.bad("policy_feed.interval", "must be at least %s", minInterval)
 	}
 }
 

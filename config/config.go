@@ -54,6 +54,7 @@ type Config struct {
 	// Refuses to listen on anything but loopback.
 	Development bool `yaml:"development"`
 
+	PolicyFeed   PolicyFeed   `yaml:"policy_feed"`
 	Client       Client       `yaml:"client"`
 	Federation   Federation   `yaml:"federation"`
 	TLS          TLS          `yaml:"tls"`
@@ -62,6 +63,32 @@ type Config struct {
 	Retention    Retention    `yaml:"retention"`
 	SMTP         SMTP         `yaml:"smtp"`
 	Log          Log          `yaml:"log"`
+}
+
+// PolicyFeed is where the national policy document comes from.
+type PolicyFeed struct {
+	// The URL of the signed bundle, such as
+	// https://dinum.example/_beffroi/policy/v1/bundle. Empty means no feed: a
+	// bundle comes by beffroi policy import alone.
+	URL string `yaml:"url"`
+
+	// The issuer of the national document, as it stands in the document. Its
+	// document becomes the floor, which the document of this server only
+	// tightens. Empty means that no bundle is believed.
+	Issuer string `yaml:"issuer"`
+
+	// The keys of the issuer, of which one must have signed the bundle, as
+	// beffroi policy export prints them: "ed25519:a1 BASE64". Two, while a key
+	// is being replaced.
+	Keys []string `yaml:"keys"`
+
+	// How often the feed is looked at.
+	Interval time.Duration `yaml:"interval"`
+
+	// Gives the bundle in force to everybody who asks for it at
+	// /_beffroi/policy/v1/bundle on the federation listener: the national one as
+	// it came, or else the document of this server, signed with its own key.
+	Publish bool `yaml:"publish"`
 }
 
 // Client is how clients reach the server.
@@ -184,6 +211,7 @@ func Default() Config {
 		ServerName: "localhost",
 		Data:       "data",
 		Memory:     128 << 20,
+		PolicyFeed: PolicyFeed{Interval: 5 * time.Minute},
 		Client:     Client{Listen: "127.0.0.1:8008"},
 		Federation: Federation{Listen: ":8448", Timeout: 30 * time.Second},
 		Metrics:    Metrics{Listen: "127.0.0.1:8009"},

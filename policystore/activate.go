@@ -61,8 +61,11 @@ func (s *Store) activate(ctx context.Context, doc *policy.Document, by Editor, m
 		return err
 	}
 	var head policies.Head
+	var floor policies.Floor
 	if err := s.db.View(ctx, func(r *storage.Reader) (err error) {
-		head, err = policies.ActiveHead(ctx, r)
+		if head, err = policies.ActiveHead(ctx, r); err == nil {
+			floor, err = policies.ActiveFloor(ctx, r)
+		}
 		return err
 	}); err != nil {
 		return err
@@ -71,7 +74,11 @@ func (s *Store) activate(ctx context.Context, doc *policy.Document, by Editor, m
 		return s.follow(ctx)
 	}
 	now := s.now()
-	snapshot, err := Validate(doc, s.self, head.Version, now)
+	under, err := readFloor(&floor)
+	if err != nil {
+		return err
+	}
+	snapshot, err := ValidateOn(under, doc, s.self, head.Version, now)
 	if err != nil {
 		return err
 	}
@@ -98,7 +105,10 @@ func (s *Store) activate(ctx context.Context, doc *policy.Document, by Editor, m
 	}); err != nil {
 		return fmt.Errorf("activate policy document %d: %w", doc.Version, err)
 	}
-	s.adopt(activeOf(doc, &a), snapshot)
+	if under != nil { // another one may have come meanwhile
+		return s.follow(ctx)
+	}
+	s.adopt(activeOf(doc, &a), composed{Snapshot: snapshot})
 	return nil
 }
 
@@ -106,13 +116,31 @@ func (s *Store) activate(ctx context.Context, doc *policy.Document, by Editor, m
 // 0 is none. Everything that is wrong with the document is told at once, as
 // [policy.Mistakes].
 func Validate(doc *policy.Document, self matrix.ServerName, active int64, now time.Time) (*policy.Snapshot, error) {
-	if mistakes := doc.Check(self, active); len(mistakes) > 0 {
-		return nil, mistakes
-	}
-	snapshot, err := policy.Compile(doc, self)
-	if err != nil {
+	return ValidateOn(nil, doc, self, active, now)
+}
+
+// ValidateOn is [Validate] for a document that stands on a floor, if that is
+// not nil. What the floor does not allow is a mistake here.
+func ValidateOn(floor, doc *policy.Document, self matrix.ServerName, active int64, now time.Time) (*policy.Snapshot, error) {
+	var mistakes policy.Mistakes
+	c, err := compose(floor, doc, self)
+	if found, bad := errors.AsType[policy.Mistakes](err); bad {
+		mistakes = found
+	} else if err != nil {
 		return nil, err
 	}
+	mistakes = append(append(mistakes, c.overruled...), doc.Follows(active)...)
+	if len(mistakes) > 0 {
+		return nil, mistakes
+	}
+	if err := failures(c.Snapshot, now); err != nil {
+		return nil, err
+	}
+	return c.Snapshot, nil
+}
+
+// failures runs the tests of a document. The error is [policy.Mistakes].
+func failures(snapshot *policy.Snapshot, now time.Time) error {
 	var mistakes policy.Mistakes
 	for _, failure := range policy.RunTests(snapshot, now) {
 		mistakes = append(mistakes, policy.Mistake{
@@ -120,9 +148,9 @@ func Validate(doc *policy.Document, self matrix.ServerName, active int64, now ti
 		})
 	}
 	if len(mistakes) > 0 {
-		return nil, mistakes
+		return mistakes
 	}
-	return snapshot, nil
+	return nil
 }
 
 func canonical(doc *policy.Document) (raw []byte, sum string, err error) {
@@ -156,14 +184,15 @@ func activeOf(doc *policy.Document, a *policies.Activation) *Active {
 	}
 }
 
-// adopt puts a document of the journal in force, unless a newer one is.
-func (s *Store) adopt(a *Active, snapshot *policy.Snapshot) {
+// adopt puts the documents of the journal in force, unless newer ones are.
+func (s *Store) adopt(a *Active, c composed) {
+	snapshot := c.Snapshot
 	s.mu.Lock()
-	if a.Version <= s.journal {
+	if a.Version < s.journal || a.Floor.Version < s.floor || a.Version == s.journal && a.Floor.Version == s.floor {
 		s.mu.Unlock()
 		return
 	}
-	s.journal = a.Version
+	s.journal, s.floor = a.Version, a.Floor.Version
 	opening := s.engine == nil
 	if opening {
 		s.engine = policy.NewEngine(snapshot)
@@ -174,7 +203,10 @@ func (s *Store) adopt(a *Active, snapshot *policy.Snapshot) {
 	s.mu.Unlock()
 
 	s.log.Info("policy document is in force", "version", a.Version, "issuer", a.Document.Issuer, "sha256", a.SHA256,
-		"actor", a.Actor, "way", a.Way)
+		"actor", a.Actor, "way", a.Way, "floor", a.Floor.Version)
+	if len(c.overruled) > 0 {
+		s.log.Warn("the floor leaves out parts of the local policy document", "floor", a.Floor.Version, "err", c.overruled)
+	}
 	s.metrics.activations.WithLabelValues("activated").Inc()
 	if !opening && s.activated != nil {
 		s.activated(*a)
@@ -185,11 +217,11 @@ func (s *Store) adopt(a *Active, snapshot *policy.Snapshot) {
 // server cannot use leaves the one before in force.
 func (s *Store) follow(ctx context.Context) error {
 	s.mu.Lock()
-	seen := s.journal
+	seen, seenFloor := s.journal, s.floor
 	s.mu.Unlock()
-	active, snapshot, err := read(ctx, s.db, s.self, seen)
+	active, c, err := read(ctx, s.db, s.self, seen, seenFloor)
 	if err == nil && active != nil {
-		s.adopt(active, snapshot)
+		s.adopt(active, c)
 	}
 	return err
 }
@@ -197,38 +229,52 @@ func (s *Store) follow(ctx context.Context) error {
 // Read returns the active document of a database and its snapshot for the
 // server self, for commands; Version is 0 where there is none.
 func Read(ctx context.Context, db *storage.DB, self matrix.ServerName) (Active, *policy.Snapshot, error) {
-	active, snapshot, err := read(ctx, db, self, 0)
+	active, c, err := read(ctx, db, self, 0, 0)
 	if active == nil {
 		return Active{}, nil, err
 	}
-	return *active, snapshot, err
+	return *active, c.Snapshot, err
 }
 
-// read returns the active document if its version is above seen, or nil.
-func read(ctx context.Context, db *storage.DB, self matrix.ServerName, seen int64) (*Active, *policy.Snapshot, error) {
+// read returns the active document and the floor if one of their versions is
+// above those seen, or nil.
+func read(ctx context.Context, db *storage.DB, self matrix.ServerName, seen, seenFloor int64) (*Active, composed, error) {
 	var a policies.Activation
+	var f policies.Floor
 	if err := db.View(ctx, func(r *storage.Reader) error {
 		head, err := policies.ActiveHead(ctx, r)
-		if err != nil || head.Version <= seen {
+		if err != nil {
 			return err
 		}
-		a, err = policies.Active(ctx, r)
+		under, err := policies.FloorHead(ctx, r)
+		if err != nil || head.Version <= seen && under.Version <= seenFloor {
+			return err
+		}
+		if a, err = policies.Active(ctx, r); err == nil {
+			f, err = policies.ActiveFloor(ctx, r)
+		}
 		return err
 	}); err != nil || a.Version == 0 {
-		return nil, nil, err
+		return nil, composed{}, err
 	}
 	if hashOf(a.Document) != a.SHA256 {
-		return nil, nil, fmt.Errorf("policy document %d in the database is not the one that was activated", a.Version)
+		return nil, composed{}, fmt.Errorf("policy document %d in the database is not the one that was activated", a.Version)
 	}
 	doc, err := policy.ParseDocument(a.Document)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read policy document %d of the database: %w", a.Version, err)
+		return nil, composed{}, fmt.Errorf("read policy document %d of the database: %w", a.Version, err)
 	}
-	snapshot, err := policy.Compile(doc, self)
+	floor, err := readFloor(&f)
 	if err != nil {
-		return nil, nil, fmt.Errorf("compile policy document %d of the database: %w", a.Version, err)
+		return nil, composed{}, err
 	}
-	return activeOf(doc, &a), snapshot, nil
+	c, err := compose(floor, doc, self)
+	if err != nil {
+		return nil, composed{}, fmt.Errorf("compile policy document %d of the database: %w", a.Version, err)
+	}
+	active := activeOf(doc, &a)
+	active.Floor = floorOf(&f)
+	return active, c, nil
 }
 
 // watchJournal follows what another node or command has activated. An error

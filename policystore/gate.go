@@ -13,6 +13,7 @@ const (
 	KindActivation = "activation"       // a document came into force
 	KindRejected   = "document_refused" // a document was refused
 	KindCall       = "call"             // an administrator's call
+	KindFreshness  = "freshness"        // a document became too old, or was renewed
 )
 
 // Check asks the engine. It returns nil, or the *matrix.Error that tells the

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"beffroi/matrix"
+	"beffroi/matrix/signing"
 	"beffroi/policy"
 	"beffroi/storage"
 	"beffroi/storage/policies"
@@ -41,6 +42,16 @@ type Options struct {
 	// journal and the data folder as they are.
 	Development bool
 
+	// Trust says whose bundles may become the floor. Nil is nobody's.
+	Trust *Trust
+	// Feed is where the bundle is fetched. Its zero value is nowhere.
+	Feed Feed
+	// Sign is the key that signs the bundle that this server publishes; nil
+	// publishes none but the floor.
+	Sign *signing.Key
+	// Publish lets everybody who can reach the server fetch the bundle.
+	Publish bool
+
 	Log     *slog.Logger          // nil is slog.Default
 	Metrics prometheus.Registerer // nil registers nothing
 	Now     func() time.Time      // nil is time.Now
@@ -57,6 +68,7 @@ type Active struct {
 	Since    time.Time
 	Actor    string // who activated it
 	Way      string // how it came in
+	Floor    Floor  // what it stands on
 }
 
 // Store is the policy of a server. Any number of goroutines may use it.
@@ -72,9 +84,13 @@ type Store struct {
 	recorder *recorder
 	metrics  *metrics
 	file     watchedFile
+	trust    *Trust
+	feed     feed
+	publish  publisher
 
 	mu         sync.Mutex
 	journal    int64            // guarded by mu: the version up to which the journal was followed
+	floor      int64            // guarded by mu: the same for floors
 	journalErr string           // guarded by mu: why it could not be, when last tried
 	freshness  policy.Freshness // guarded by mu: when last looked at
 }
@@ -83,7 +99,8 @@ type Store struct {
 // it is newer. A bad file is logged and the active document stays in force;
 // without any document that can be enforced Open fails.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{db: o.DB, self: o.Self, log: o.Log, now: o.Now, activated: o.Activated}
+	s := &Store{db: o.DB, self: o.Self, log: o.Log, now: o.Now, activated: o.Activated, trust: o.Trust,
+		feed: feed{Feed: o.Feed}, publish: publisher{key: o.Sign, public: o.Publish}}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -129,7 +146,11 @@ func (s *Store) load(ctx context.Context, o *Options) error {
 func (s *Store) loadPermissive(ctx context.Context) error {
 	if err := s.db.View(ctx, func(r *storage.Reader) error {
 		head, err := policies.ActiveHead(ctx, r)
-		s.journal = head.Version
+		if err != nil {
+			return err
+		}
+		under, err := policies.FloorHead(ctx, r)
+		s.journal, s.floor = head.Version, under.Version
 		return err
 	}); err != nil {
 		return err
@@ -177,6 +198,12 @@ const (
 func (s *Store) Run(ctx context.Context) error {
 	var writer sync.WaitGroup
 	writer.Go(func() { s.writeTrail(ctx) })
+	if s.feed.URL != "" {
+		writer.Go(func() { s.followFeed(ctx) })
+	}
+	if s.feed.Ask != nil {
+		writer.Go(func() { s.followPeers(ctx) })
+	}
 	defer writer.Wait()
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -227,6 +254,7 @@ func (s *Store) watchAge() {
 		return
 	}
 	version := s.Active().Version
+	s.recorder.note(policies.Entry{Kind: KindFreshness, Actor: ActorSystem, Version: version, Detail: "from " + before.String() + " to " + now.String()})
 	switch now {
 	case policy.Fresh:
 		s.log.Info("policy document is fresh again", "version", version)

@@ -40,6 +40,7 @@ func TestExampleIsTheDefault(t *testing.T) {
 	}
 	want := config.Default()
 	want.Client.TrustedProxies, want.Federation.AllowRanges = []netip.Prefix{}, []netip.Prefix{} // written as []
+	want.PolicyFeed.Keys = []string{}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}

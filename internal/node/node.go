@@ -81,14 +81,6 @@ func Open(ctx context.Context, c config.Config) (n *Node, err error) {
 	return n, nil
 }
 
-func (n *Node) openPolicy(ctx context.Context) (err error) {
-	n.Policy, err = policystore.Open(ctx, policystore.Options{
-		DB: n.DB, Self: n.config.ServerName, File: n.config.Policy, Folder: n.config.Data,
-		Development: n.config.Development, Log: n.log, Metrics: n.registry,
-	})
-	return err
-}
-
 func (n *Node) openFederation(context.Context) error {
 	c := &n.config
 	certFile, keyFile, own := c.TLSFiles()
@@ -175,6 +167,9 @@ func (n *Node) openEdges(context.Context) error {
 	federation.New(federation.Options{Name: c.ServerName, Gate: n.Policy, Keys: n.keys, Rooms: n.Rooms, Accounts: n.Accounts,
 		Devices: n.Devices, Inbox: n.inbox, WakeUp: n.queue.WakeUp, Software: "Beffroi", Version: obs.ReadBuild().Version,
 		Logger: n.log}).Routes(router)
+	for _, path := range []string{policystore.BundlePath, policystore.VersionPath} {
+		router.Handle("GET "+path, n.Policy.Handler())
+	}
 	n.federation = router
 	return nil
 }
