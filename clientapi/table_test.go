@@ -137,6 +137,10 @@ DELETE /room_keys/keys/{roomId}
 PUT /room_keys/keys/{roomId}/{sessionId}
 GET /room_keys/keys/{roomId}/{sessionId}
 DELETE /room_keys/keys/{roomId}/{sessionId}
+GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}
+GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}
+GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}
+GET /_matrix/client/v1/rooms/{roomId}/threads
 GET /voip/turnServer
 GET /thirdparty/protocols`
 

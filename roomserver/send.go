@@ -38,6 +38,9 @@ func (s *Server) Send(ctx context.Context, req SendRequest) (id matrix.EventID, 
 	if id, err := s.repeated(ctx, req); err != nil || id != "" {
 		return id, err
 	}
+	if err := s.checkThread(ctx, req); err != nil {
+		return "", err
+	}
 	if err := s.checkAliases(ctx, req); err != nil { // before the lock of the room is taken: it may ask another server
 		return "", err
 	}

@@ -29,3 +29,12 @@ func ParseToken(token string) (storage.Position, error) {
 	}
 	return storage.Position(pos), nil
 }
+
+// ParsePlace reads a token that may be absent, which is nil.
+func ParsePlace(token string) (*storage.Position, error) {
+	if token == "" {
+		return nil, nil
+	}
+	pos, err := ParseToken(token)
+	return &pos, err
+}

@@ -123,6 +123,7 @@ func InsertEvent(tx *storage.Tx, e *Event) {
 	tx.Insert(insertEvent, e.NID, string(e.ID()), e.RoomNID, int64(e.Pos), int(e.Status), e.Type(), stateKey,
 		string(e.Sender()), e.Depth(), e.OriginServerTS(), sql.NullInt64{Int64: e.SnapshotNID, Valid: e.SnapshotNID != 0},
 		flag(e.Outgoing), sql.NullString{String: string(e.RedactedBy), Valid: e.RedactedBy != ""}, e.Reason, string(e.JSON()))
+	relate(tx, e)
 }
 
 // PlaceEvent gives an outlier its place in the room, and stores the copy of it
@@ -136,6 +137,9 @@ func PlaceEvent(ctx context.Context, tx *storage.Tx, e *Event) error {
 		sql.NullString{String: string(e.RedactedBy), Valid: e.RedactedBy != ""}, e.NID)
 	if err == nil && n == 0 {
 		return storage.ErrConflict
+	}
+	if err == nil {
+		relate(tx, e)
 	}
 	return err
 }
