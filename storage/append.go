@@ -209,8 +209,11 @@ func (db *DB) commitLoop() {
 }
 
 func (db *DB) commitBatch(batch []*Commit) {
-	if err := db.commit(batch); err != nil && len(batch) > 1 {
-		for _, c := range batch { // a bad writer hurts only itself
+	// A bad writer hurts only itself. But where the database went away all have
+	// failed, and those whose commit was under way must not be written again: it
+	// may have happened.
+	if err := db.commit(batch); err != nil && len(batch) > 1 && !away(err) {
+		for _, c := range batch {
 			_ = db.commit([]*Commit{c})
 		}
 	}

@@ -2,9 +2,11 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -32,8 +34,10 @@ func unavailable(err error) error {
 
 // away reports whether an error says that the database cannot do anything now.
 func away(err error) bool {
-	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, context.DeadlineExceeded) {
-		return true
+	for _, lost := range []error{driver.ErrBadConn, context.DeadlineExceeded, sql.ErrTxDone, sql.ErrConnDone, io.ErrUnexpectedEOF, io.EOF} {
+		if errors.Is(err, lost) {
+			return true
+		}
 	}
 	if _, network := errors.AsType[*net.OpError](err); network {
 		return true
