@@ -22,8 +22,9 @@ func benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Start servers from nothing, play scenarios against each and compare them",
 		Long: "Starts each server in an empty folder, plays the same scenarios against it, stops it, and writes a\n" +
-			"table beside what the machine does without a homeserver: signatures, synced writes, and the rows that\n" +
-			"the engines commit, as benchmarks named …/LABEL/floor in the output of go test report them in rows/s.",
+			"table beside what the machine does without a homeserver: synced writes, and what is found in the output\n" +
+			"of go test -bench. Benchmarks …/LABEL/floor that report rows/s are the floor of the server of that label,\n" +
+			"and those called BenchmarkFloorX are told as X.",
 		Example: "  matrixload bench --write benchmarks.md --floor floor.txt \\\n" +
 			"    --server 'sqlite=beffroi serve --development --data {dir} --client-listen {client}\n" +
 			"              --metrics-listen {metrics} --federation-listen {other}'",
@@ -37,37 +38,19 @@ func benchCommand() *cobra.Command {
 	f.StringVar(&logFile, "server-log", "", "file for what the servers write")
 	f.DurationVar(&o.Duration, "duration", 20*time.Second, "how long each scenario is measured")
 	f.StringArrayVar(&o.Counters, "counter", nil, "a metric whose growth is reported, for every action")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if len(commands) == 0 {
-			return errors.New("--server says what to start")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := readBenchOptions(&o, commands, floorFile); err != nil {
+			return err
 		}
-		for _, text := range commands {
-			command, err := bench.ParseCommand(text)
-			if err != nil {
-				return err
-			}
-			o.Commands = append(o.Commands, command)
-		}
-		if floorFile != "" {
-			file, err := os.Open(floorFile)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = file.Close() }()
-			if err := o.Floor.ReadBenchmarks(file); err != nil {
-				return fmt.Errorf("%s: %w", floorFile, err)
-			}
-		}
-		o.Log = io.Discard
+		o.Log, o.Watch = io.Discard, watchSteps(cmd.ErrOrStderr())
 		if logFile != "" {
 			file, err := os.Create(logFile)
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, file.Close()) }()
+			defer func() { _ = file.Close() }() // what is lost there is no result
 			o.Log = file
 		}
-		o.Watch = watchSteps(cmd.ErrOrStderr())
 		report, err := bench.Run(cmd.Context(), o)
 		if err != nil {
 			return err
@@ -83,6 +66,32 @@ func benchCommand() *cobra.Command {
 		return report.Failed()
 	}
 	return cmd
+}
+
+// readBenchOptions reads what flags name.
+func readBenchOptions(o *bench.Options, commands []string, floorFile string) error {
+	if len(commands) == 0 {
+		return errors.New("--server says what to start")
+	}
+	for _, text := range commands {
+		command, err := bench.ParseCommand(text)
+		if err != nil {
+			return err
+		}
+		o.Commands = append(o.Commands, command)
+	}
+	if floorFile == "" {
+		return nil
+	}
+	file, err := os.Open(floorFile)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	if err := o.Floor.ReadBenchmarks(file); err != nil {
+		return fmt.Errorf("%s: %w", floorFile, err)
+	}
+	return nil
 }
 
 // watchSteps shows how the steps go, each as a run of its own.

@@ -47,7 +47,7 @@ func runCommand() *cobra.Command {
 	t.flags(f)
 	out.flags(f)
 	f.StringVar(&rate, "rate", rate, "actions a second, which are due whether or not earlier ones have ended; or max, for as many as --workers loops can do")
-	f.IntVar(&o.Workers, "workers", 64, "loops, with --rate max")
+	f.IntVar(&o.Workers, "workers", 0, "loops, with --rate max")
 	f.IntVar(&o.MaxInFlight, "max-in-flight", 1000, "actions that run at a time, with a rate; those beyond start late, which counts as latency")
 	f.Int64Var(&o.Actions, "max-actions", 1_000_000, "actions after which the run ends")
 	f.DurationVar(&o.Duration, "duration", 30*time.Second, "how long it is measured")
@@ -61,7 +61,7 @@ func runCommand() *cobra.Command {
 	f.IntVar(&o.MessageBytes, "message-bytes", 120, "length of the text of a message")
 	f.Uint64Var(&o.Seed, "seed", 1, "what is left to chance follows from it")
 	f.Int64("allow-errors", 0, "errors with which the exit status is still 0")
-	for _, name := range []string{"warm-up", "users", "rooms", "members", "messages", "listeners"} {
+	for _, name := range []string{"workers", "warm-up", "users", "rooms", "members", "messages", "listeners"} {
 		f.Lookup(name).DefValue = "by scenario"
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

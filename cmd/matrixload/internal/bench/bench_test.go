@@ -39,10 +39,13 @@ BenchmarkSend/sqlite/floor-2     39902    55500 ns/op  18018 rows/s
 BenchmarkSend/sqlite/floor-2     39902    55500 ns/op  17000 rows/s
 BenchmarkSend/postgres/floor     20629   128666 ns/op   7772.5 rows/s
 BenchmarkSend/other/floor-2      20629   128666 ns/op
-BenchmarkFloor-2                 20629   128666 ns/op   1 rows/s
+BenchmarkFloorEd25519Sign-2      20629   50000 ns/op    0 B/op
+BenchmarkFloorEd25519Sign-2      20629   40000 ns/op    0 B/op
+BenchmarkFloorNothing-2          20629   x ns/op
 PASS
 `))
-	if err != nil || len(f.Rows) != 2 || f.Rows["sqlite"] != 18018 || f.Rows["postgres"] != 7772.5 {
+	if err != nil || len(f.Rows) != 2 || f.Rows["sqlite"] != 18018 || f.Rows["postgres"] != 7772.5 ||
+		len(f.Others) != 1 || f.Others["Ed25519Sign"] != 25_000 {
 		t.Errorf("got %+v, %v", f, err)
 	}
 }
@@ -51,7 +54,7 @@ func TestMarkdown(t *testing.T) {
 	t.Parallel()
 	latency := &measure.Latency{P50: 24.24, P99: 112.4}
 	r := &Report{
-		Floor: Floor{Signatures: 21_345.6, Batches: 612.3, Rows: map[string]float64{"sqlite": 18_018}},
+		Floor: Floor{Batches: 612.3, Rows: map[string]float64{"sqlite": 18_018}, Others: map[string]float64{"Ed25519Sign": 21_345.6}},
 		Servers: []*ServerReport{
 			{Label: "sqlite", Start: 209 * time.Millisecond, IdleBytes: 31 << 20, Steps: []StepReport{
 				{Name: "send, many rooms", Result: &measure.Result{

@@ -2,12 +2,11 @@ package bench
 
 import (
 	"bufio"
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,22 +22,13 @@ const (
 
 // Floor is what the machine does without a homeserver.
 type Floor struct {
-	Signatures float64            // Ed25519 signatures of a core in a second
-	Batches    float64            // synced writes of batchRows rows in a second
-	Rows       map[string]float64 // rows that an engine commits in a second, by its name
+	Batches float64            // synced writes of batchRows rows in a second
+	Rows    map[string]float64 // rows that an engine commits in a second, by its name
+	Others  map[string]float64 // what else was measured, how often in a second, by name
 }
 
-// Measure measures signatures and synced writes into a file in the folder of
-// temporary files.
+// Measure measures synced writes into a file in the folder of temporary files.
 func (f *Floor) Measure() error {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
-	}
-	message := make([]byte, rowBytes)
-	if f.Signatures, err = often(func() error { ed25519.Sign(key, message); return nil }); err != nil {
-		return err
-	}
 	file, err := os.CreateTemp("", "matrixload-floor-")
 	if err != nil {
 		return err
@@ -66,29 +56,40 @@ func often(do func() error) (float64, error) {
 }
 
 // ReadBenchmarks reads the output of go test -bench. A benchmark
-// BenchmarkX/sqlite/floor that reports rows/s is the floor of sqlite. Where
-// there are several runs the best one counts.
+// BenchmarkX/sqlite/floor that reports rows/s is the floor of sqlite, and one
+// called BenchmarkFloorX is told as X. Where there are several runs the best
+// one counts.
 func (f *Floor) ReadBenchmarks(r io.Reader) error {
 	if f.Rows == nil {
-		f.Rows = make(map[string]float64)
+		f.Rows, f.Others = make(map[string]float64), make(map[string]float64)
 	}
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
-		if len(fields) == 0 || !strings.HasPrefix(fields[0], "Benchmark") {
+		if len(fields) == 0 {
 			continue
 		}
-		parts := strings.Split(fields[0], "/")
-		last, _, _ := strings.Cut(parts[len(parts)-1], "-") // the number of cores
-		if len(parts) < 3 || last != "floor" {
-			continue
-		}
-		for i := 1; i < len(fields); i++ {
-			if v, err := strconv.ParseFloat(fields[i-1], 64); err == nil && fields[i] == "rows/s" {
-				name := parts[len(parts)-2]
-				f.Rows[name] = max(f.Rows[name], v)
+		name, _, _ := strings.Cut(fields[0], "-") // the number of cores
+		parts := strings.Split(name, "/")
+		if other, found := strings.CutPrefix(name, "BenchmarkFloor"); found {
+			if ns := figure(fields, "ns/op"); ns > 0 {
+				f.Others[other] = max(f.Others[other], float64(time.Second)/ns)
+			}
+		} else if n := len(parts); n >= 3 && parts[n-1] == "floor" {
+			if rows := figure(fields, "rows/s"); rows > 0 {
+				f.Rows[parts[n-2]] = max(f.Rows[parts[n-2]], rows)
 			}
 		}
 	}
 	return lines.Err()
+}
+
+// figure returns the number before a unit, 0 if there is none.
+func figure(fields []string, unit string) float64 {
+	if at := slices.Index(fields, unit); at > 0 {
+		if v, err := strconv.ParseFloat(fields[at-1], 64); err == nil {
+			return v
+		}
+	}
+	return 0
 }

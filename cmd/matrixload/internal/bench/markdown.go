@@ -36,7 +36,9 @@ func (r *Report) floor(b *strings.Builder) {
 		fmt.Fprintf(b, "| rows of %d bytes committed in batches of %d, %s | %s |\n", rowBytes, batchRows, name, report.Rate(r.Floor.Rows[name]))
 	}
 	fmt.Fprintf(b, "| writes of %d × %d bytes to a file, each synced | %s |\n", batchRows, rowBytes, report.Rate(r.Floor.Batches))
-	fmt.Fprintf(b, "| Ed25519 signatures, one core | %s |\n", report.Rate(r.Floor.Signatures))
+	for _, name := range slices.Sorted(maps.Keys(r.Floor.Others)) {
+		fmt.Fprintf(b, "| %s, one core | %s |\n", name, report.Rate(r.Floor.Others[name]))
+	}
 }
 
 func (r *Report) server(b *strings.Builder, server *ServerReport) {

@@ -110,9 +110,11 @@ func TestFaultsHaveKinds(t *testing.T) {
 			fmt.Fprintf(w, `{"errcode":"M_%s"}`, strings.Repeat("X", maxCode))
 		}, "403"},
 		"nothing said": {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{}`) }, "200 without event_id"},
-		"redirect":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound) }, "302 without JSON"},
-		"cut off":      {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "connection closed"},
-		"endless":      {func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxAnswer+1)) }, "answer too long"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
+		}, "302 without JSON"},
+		"cut off": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "connection closed"},
+		"endless": {func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxAnswer+1)) }, "answer too long"},
 		"half a header": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9")
 			w.Write([]byte("{"))
