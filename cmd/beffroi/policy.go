@@ -19,11 +19,12 @@ import (
 	"beffroi/storage"
 )
 
-// policyCommand is "beffroi policy": look at documents and decisions. Nothing
-// here changes anything.
+// policyCommand is "beffroi policy": look at documents and decisions, and
+// change the document in force.
 func policyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "policy", Short: "Check, show and explain the policy"}
-	cmd.AddCommand(policySchemaCommand(), policyCheckCommand(), policyShowCommand(), policyExplainCommand())
+	cmd := &cobra.Command{Use: "policy", Short: "Check, show, explain and change the policy"}
+	cmd.AddCommand(policySchemaCommand(), policyCheckCommand(), policyShowCommand(), policyExplainCommand(),
+		policyPreviewCommand(), policyApplyCommand(), policyApproveCommand(), policyShadowCommand())
 	return cmd
 }
 
