@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"beffroi/internal/testkit"
 	"beffroi/matrix"
+	"beffroi/matrix/signing"
+	"beffroi/policy"
 	"beffroi/policystore"
 	"beffroi/roomserver"
 	"beffroi/storage"
@@ -296,4 +299,23 @@ func verify(t *testing.T, nd *node) {
 	for _, f := range findings {
 		t.Errorf("%s: %s", nd.Name(), f)
 	}
+}
+
+func TestRoomsOfOneMomentAreTwo(t *testing.T) {
+	t.Parallel()
+	testkit.EachEngine(t, func(t *testing.T, db *storage.DB) {
+		now := time.Now()
+		key, err := signing.NewKey("one.example", "a1")
+		must(t, err)
+		one := roomserver.New(roomserver.Options{DB: db, Key: key, Gate: openGate(t, db, "one.example"), Now: func() time.Time { return now }})
+		seen := make(map[matrix.RoomID]bool)
+		for range 3 {
+			id, err := one.CreateRoom(t.Context(), roomserver.CreateRequest{CreateRequest: policy.CreateRequest{Creator: alice, Version: "12"}})
+			must(t, err)
+			seen[id] = true
+		}
+		if len(seen) != 3 {
+			t.Errorf("%d rooms of three", len(seen))
+		}
+	})
 }
