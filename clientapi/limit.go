@@ -20,6 +20,9 @@ type rate struct {
 // together: a whole ministry may stand behind one address.
 type limit struct{ user, network rate }
 
+// reporting is no action of the policy, but a commit.
+const reporting policy.Action = 255
+
 // rates are the limits of what costs others something: a hash of a password, a
 // commit, another server's time. What is not here is not limited.
 var rates = map[policy.Action]limit{
@@ -31,6 +34,7 @@ var rates = map[policy.Action]limit{
 	policy.ActionJoin:        {user: rate{60, time.Second}, network: rate{2000, 20 * time.Millisecond}},
 	policy.ActionKnock:       {user: rate{60, time.Second}, network: rate{2000, 20 * time.Millisecond}},
 	policy.ActionInvite:      {user: rate{100, 500 * time.Millisecond}, network: rate{2000, 20 * time.Millisecond}},
+	reporting:                {user: rate{20, 10 * time.Second}, network: rate{500, 100 * time.Millisecond}},
 	policy.ActionReadProfile: {user: rate{500, 50 * time.Millisecond}, network: rate{5000, 5 * time.Millisecond}},
 }
 

@@ -53,6 +53,7 @@ var (
 	freeOwn    = free("it concerns only the caller's own account")
 	freeRead   = free("what is denied is in no state, so no reader sees it")
 	freeAdmin  = free("administrators answer for it in the audit trail")
+	freeReport = free("anybody may call for help, and the audit trail keeps it")
 	freeName   = free("it names a room, and joining it is judged")
 )
 

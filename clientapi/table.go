@@ -128,6 +128,10 @@ func (s *Server) aboutRooms() []route {
 		{post, v3 + "/rooms/{roomID}/ban", session, asks(policy.ActionKickBan), do(s.ban)},
 		{post, v3 + "/rooms/{roomID}/unban", session, asks(policy.ActionKickBan), do(s.unban)},
 
+		{post, v3 + "/rooms/{roomID}/report", session, freeReport, do(s.reportRoom)},
+		{post, v3 + "/rooms/{roomID}/report/{eventID}", session, freeReport, do(s.reportEvent)},
+		{post, v3 + "/users/{userID}/report", session, freeReport, do(s.reportUser)},
+
 		{put, v3 + "/rooms/{roomID}/send/{type}/{txnID}", session, asks(policy.ActionSendMessage), do(s.send)},
 		{put, v3 + "/rooms/{roomID}/redact/{eventID}/{txnID}", session, asks(policy.ActionSendMessage), do(s.redact)},
 		{put, v3 + "/rooms/{roomID}/state/{type}", session, asks(policy.ActionSendState), do(s.sendState)},

@@ -141,6 +141,9 @@ GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}
 GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}
 GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}
 GET /_matrix/client/v1/rooms/{roomId}/threads
+POST /rooms/{roomId}/report
+POST /rooms/{roomId}/report/{eventId}
+POST /users/{userId}/report
 GET /voip/turnServer
 GET /thirdparty/protocols`
 
