@@ -81,6 +81,10 @@ func (s *story) steps() []step {
 		{"the partner is invited and joins", s.joinPartner},
 		{"the partner cannot get power", s.refusePower},
 		{"closing the room again is refused", s.refuseClosing},
+		{"a bad document is refused, and told with its line what is wrong", s.refuseBadDocument},
+		{"the partner's contract ends: two people change the policy, and it is refused at once", s.endContract},
+		{"the sweep takes the partner out of the room", s.partnerIsGone},
+		{"a server is cut off in an emergency", s.cutOff},
 		{"the audit trail knows every refusal by its decision", s.audit},
 		{"the databases hold nothing that must not be", s.verify},
 	}
