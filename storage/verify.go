@@ -156,7 +156,7 @@ func Verify(ctx context.Context, db *DB) (findings []Finding, err error) {
 			return findings, err
 		}
 	}
-	return findings, nil
+	return findings[:maxFindings], nil
 }
 
 // roomChunk returns the rooms of the next step.
@@ -179,21 +179,32 @@ func roomChunk(ctx context.Context, r *Reader, after int64) (chunk []int64, err 
 }
 
 // VerifyMembers looks for accounts in rooms that allowed does not allow there,
-// by their IDs and the ID of the room.
+// by their IDs and the ID of the room, in the steps of [Verify].
 func VerifyMembers(ctx context.Context, db *DB, allowed func(user, room string) bool) (findings []Finding, err error) {
-	const q = `SELECT m.user_id, r.room_id FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
-		WHERE m.membership IN ('join', 'invite', 'knock')`
-	err = db.View(ctx, func(r *Reader) error {
-		return r.Each(ctx, q, nil, func(rows *sql.Rows) error {
-			var user, room string
-			if err := rows.Scan(&user, &room); err != nil {
+	const q = `SELECT m.user_id, r.room_id FROM rooms r JOIN memberships m ON m.room_nid = r.room_nid
+		WHERE r.room_nid > $1 AND r.room_nid <= $2 AND r.deleted = 0 AND m.membership IN ('join', 'invite', 'knock')`
+	for after := int64(0); ; {
+		var chunk []int64
+		err := db.View(ctx, func(r *Reader) (err error) {
+			if chunk, err = roomChunk(ctx, r, after); err != nil || len(chunk) == 0 {
 				return err
 			}
-			if !allowed(user, room) {
-				findings = append(findings, Finding{"no account is in a room that the policy denies it", user + " in " + room})
-			}
-			return nil
+			upTo := chunk[len(chunk)-1]
+			err = r.Each(ctx, q, []any{after, upTo}, func(rows *sql.Rows) error {
+				var user, room string
+				if err := rows.Scan(&user, &room); err != nil {
+					return err
+				}
+				if !allowed(user, room) {
+					findings = append(findings, Finding{"no account is in a room that the policy denies it", user + " in " + room})
+				}
+				return nil
+			})
+			after = upTo
+			return err
 		})
-	})
-	return findings, err
+		if err != nil || len(chunk) == 0 {
+			return findings, err
+		}
+	}
 }

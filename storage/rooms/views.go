@@ -69,30 +69,14 @@ func MemberEvents(ctx context.Context, r *storage.Reader, roomNID int64, members
 // StateOfTypeBefore returns the events of one type of the state of a room just
 // before a position.
 func StateOfTypeBefore(ctx context.Context, r *storage.Reader, roomNID int64, typ string, pos storage.Position) ([]*Event, error) {
-	state := make(State)
-	const now = `SELECT state_key, event_nid FROM current_state WHERE room_nid = $1 AND type = $2`
-	if err := r.Each(ctx, now, []any{roomNID, typ}, func(rows *sql.Rows) error {
-		t := event.StateTuple{Type: typ}
-		var nid int64
-		err := rows.Scan(&t.StateKey, &nid)
-		state[t] = nid
-		return err
-	}); err != nil {
+	state, err := StateBefore(ctx, r, roomNID, pos)
+	if err != nil {
 		return nil, err
 	}
-	const undo = `SELECT state_key, old_nid FROM state_delta WHERE room_nid = $1 AND type = $2 AND pos >= $3 ORDER BY pos DESC`
-	if err := r.Each(ctx, undo, []any{roomNID, typ, int64(pos)}, func(rows *sql.Rows) error {
-		t := event.StateTuple{Type: typ}
-		var old sql.NullInt64
-		err := rows.Scan(&t.StateKey, &old)
-		if old.Valid {
-			state[t] = old.Int64
-		} else {
+	for t := range state {
+		if t.Type != typ {
 			delete(state, t)
 		}
-		return err
-	}); err != nil {
-		return nil, err
 	}
 	return EventsOf(ctx, r, state)
 }
