@@ -24,7 +24,8 @@ import (
 func policyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "policy", Short: "Check, show, explain and change the policy"}
 	cmd.AddCommand(policySchemaCommand(), policyCheckCommand(), policyShowCommand(), policyExplainCommand(),
-		policyPreviewCommand(), policyApplyCommand(), policyApproveCommand(), policyShadowCommand())
+		policyPreviewCommand(), policyApplyCommand(), policyApproveCommand(), policyShadowCommand(),
+		policyDiffCommand(), policyTestCommand(), policyRollbackCommand(), policyExportCommand(), policyImportCommand(), policyPeersCommand())
 	return cmd
 }
 
