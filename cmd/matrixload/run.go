@@ -53,6 +53,7 @@ func runCommand() *cobra.Command {
 	f.DurationVar(&o.Duration, "duration", 30*time.Second, "how long it is measured")
 	f.DurationVar(&o.WarmUp, "warm-up", 0, "how long it runs before it is measured")
 	f.DurationVar(&o.SetUpLimit, "set-up-limit", 10*time.Minute, "how long making accounts and rooms may take")
+	f.DurationVar(&o.Patience, "patience", 10*time.Second, "how long a message may take to a listener until it counts as not delivered")
 	f.IntVar(&o.Users, "users", 0, "accounts")
 	f.IntVar(&o.Rooms, "rooms", 0, "rooms")
 	f.IntVar(&o.Members, "members", 0, "members of a room; in mixed, on average")

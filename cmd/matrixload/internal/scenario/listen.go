@@ -85,7 +85,7 @@ func (w *world) sweep(ctx context.Context) {
 
 // settle waits for what is on its way, for as long as a message may take.
 func (w *world) settle(ctx context.Context) {
-	last := time.Now().Add(patience)
+	last := time.Now().Add(w.Patience)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for w.news.outstanding() > 0 && time.Now().Before(last) {

@@ -11,6 +11,7 @@ import (
 
 // meter reads what the servers' process uses while it is measured.
 type meter struct {
+	begin    time.Time
 	server   *homeserver.Server
 	counters []string
 	cancel   context.CancelFunc
@@ -23,7 +24,7 @@ func (w *world) startMeter(ctx context.Context, begin time.Time) *meter {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	m := &meter{server: w.Metrics, counters: w.Counters, cancel: cancel, before: make(chan map[string]float64, 1)}
+	m := &meter{begin: begin, server: w.Metrics, counters: w.Counters, cancel: cancel, before: make(chan map[string]float64, 1)}
 	go func() { // ends with its context, which stop ends
 		defer close(m.before)
 		select {
@@ -37,22 +38,22 @@ func (w *world) startMeter(ctx context.Context, begin time.Time) *meter {
 	return m
 }
 
-// stop reads the metrics again. It returns nil where there are none.
+// stop reads the metrics again. It returns nil where there are none, or if the
+// run ended before it was measured.
 func (m *meter) stop(ctx context.Context) *measure.Process {
 	if m == nil {
 		return nil
 	}
 	defer m.cancel()
-	select {
-	case before, ok := <-m.before:
-		after, err := m.server.Metrics(ctx)
-		if !ok || err != nil {
-			return nil
-		}
-		return grown(before, after, m.counters)
-	default:
-		return nil // it ended before it was measured
+	if time.Now().Before(m.begin) {
+		return nil
 	}
+	before, ok := <-m.before // its request has a time limit
+	after, err := m.server.Metrics(ctx)
+	if !ok || err != nil {
+		return nil
+	}
+	return grown(before, after, m.counters)
 }
 
 // checkMetrics makes sure that there are metrics: at once, not after minutes of

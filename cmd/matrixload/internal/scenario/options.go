@@ -20,6 +20,7 @@ const (
 	maxRate     = 100_000
 	maxWorkers  = 10_000
 	maxDuration = 24 * time.Hour
+	maxPatience = 10 * time.Minute // the messages on their way are kept as long
 	maxActions  = 100_000_000
 	// maxMessageBytes leaves room for the rest of an event of 65,536 bytes.
 	maxMessageBytes = 60_000
@@ -57,6 +58,9 @@ type Options struct {
 	// SetUpLimit bounds how long accounts and rooms may take.
 	SetUpLimit time.Duration
 
+	// Patience is how long a message may take to those who wait for it.
+	Patience time.Duration
+
 	Users        int
 	Rooms        int
 	Members      int // of a room
@@ -83,6 +87,7 @@ func (o *Options) fill(d Options) {
 	or(&o.WarmUp, d.WarmUp)
 	or(&o.Duration, d.Duration, 30*time.Second)
 	or(&o.SetUpLimit, d.SetUpLimit, 10*time.Minute)
+	or(&o.Patience, d.Patience, 10*time.Second)
 	or(&o.Users, d.Users)
 	or(&o.Rooms, d.Rooms)
 	or(&o.Members, d.Members)
@@ -123,6 +128,7 @@ func (o *Options) check(s *Scenario) error {
 	between("the warm-up in seconds", o.WarmUp.Seconds(), 0, maxDuration.Seconds())
 	between("the duration in seconds", o.Duration.Seconds(), 1, maxDuration.Seconds())
 	between("the limit of the set-up in seconds", o.SetUpLimit.Seconds(), 1, maxDuration.Seconds())
+	between("the patience in seconds", o.Patience.Seconds(), 1, maxPatience.Seconds())
 	between("the users", float64(o.Users), 1, maxUsers)
 	between("the rooms", float64(o.Rooms), 1, maxRooms)
 	between("the members of a room", float64(o.Members), 1, float64(min(maxMembers, max(o.Users, 1))))

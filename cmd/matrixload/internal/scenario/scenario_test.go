@@ -60,6 +60,7 @@ func TestOptionsAreBounded(t *testing.T) {
 		"duration":    {"one-room", Options{Duration: maxDuration + 1}, "the duration in seconds must be"},
 		"warm-up":     {"one-room", Options{WarmUp: maxDuration + 1}, "the warm-up in seconds must be"},
 		"set-up":      {"one-room", Options{SetUpLimit: time.Millisecond}, "the limit of the set-up"},
+		"patience":    {"one-room", Options{Patience: maxPatience + 1}, "the patience in seconds must be"},
 		"users":       {"one-room", Options{Users: maxUsers + 1}, "the users must be"},
 		"rooms":       {"one-room", Options{Rooms: maxRooms + 1}, "the rooms must be"},
 		"members":     {"one-room", Options{Members: 17}, "the members of a room must be between 1 and 16"},
@@ -139,10 +140,12 @@ func TestListenersAreQuietIfTheyCan(t *testing.T) {
 	}
 }
 
+const patience = 10 * time.Second
+
 func TestTracker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tr := newTracker("run")
+		tr := newTracker("run", patience)
 		tr.recorder = measure.NewRecorder(time.Now(), time.Minute)
 		here, there := servers(t, 1)[0], servers(t, 1)[0]
 		on := func(s *homeserver.Server, index int) *user {
@@ -197,7 +200,7 @@ func TestTracker(t *testing.T) {
 
 func TestExpectationsAreBounded(t *testing.T) {
 	t.Parallel()
-	tr := newTracker("run")
+	tr := newTracker("run", patience)
 	tr.recorder = measure.NewRecorder(time.Now(), time.Minute)
 	to, from := &room{listening: 1}, &user{}
 	for n := range int64(maxExpected + 10) {
@@ -246,5 +249,15 @@ func TestSetUpEndsWithItsContext(t *testing.T) {
 	_, err := ByName("one-room").Run(ctx, Options{Servers: servers(t, 1)}, func(Progress) {})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestGrowth(t *testing.T) {
+	t.Parallel()
+	before := map[string]float64{"process_cpu_seconds_total": 2, "process_resident_memory_bytes": 5, "a": 10}
+	after := map[string]float64{"process_cpu_seconds_total": 3.5, "process_resident_memory_bytes": 7, "a": 12, "new": 4}
+	p := grown(before, after, []string{"a", "new", "none"})
+	if p.CPUSeconds != 1.5 || p.ResidentBytes != 7 || p.Counters["a"] != 2 || p.Counters["new"] != 4 || !slices.Equal(p.Missing, []string{"none"}) {
+		t.Errorf("got %+v", p)
 	}
 }

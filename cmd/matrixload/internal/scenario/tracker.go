@@ -12,8 +12,6 @@ import (
 )
 
 const (
-	// patience is how long a message may take to those who wait for it.
-	patience = 10 * time.Second
 	// maxExpected bounds the messages that are looked out for at a time. The
 	// oldest are given up for those that come.
 	maxExpected = 500_000
@@ -23,7 +21,8 @@ const (
 
 // tracker knows which messages are on their way to whom.
 type tracker struct {
-	prefix []byte // of every mark of this run
+	prefix   []byte        // of every mark of this run
+	patience time.Duration // how long a message may take to those who wait for it
 
 	mu       sync.Mutex
 	recorder *measure.Recorder
@@ -51,8 +50,8 @@ func (m missed) Error() string { return string(m) }
 // Kind returns the same.
 func (m missed) Kind() string { return string(m) }
 
-func newTracker(run string) *tracker {
-	return &tracker{prefix: []byte("mxload." + run + "."), expected: make(map[int64]*message)}
+func newTracker(run string, patience time.Duration) *tracker {
+	return &tracker{patience: patience, prefix: []byte("mxload." + run + "."), expected: make(map[int64]*message)}
 }
 
 // mark returns the text by which a message is known.
@@ -137,7 +136,7 @@ func (m *message) operation(reader *user) string {
 func (t *tracker) sweep(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for len(t.queue) > 0 && now.Sub(t.queue[0].sent) >= patience {
+	for len(t.queue) > 0 && now.Sub(t.queue[0].sent) >= t.patience {
 		t.giveUp()
 	}
 }
@@ -150,7 +149,7 @@ func (t *tracker) giveUp() {
 	delete(t.expected, m.n)
 	for range m.wanted - len(m.seen) {
 		t.missing--
-		t.recorder.Done(opDelivery, m.due, 0, missed(fmt.Sprintf("not delivered in %v", patience)))
+		t.recorder.Done(opDelivery, m.due, 0, missed(fmt.Sprintf("not delivered in %v", t.patience)))
 	}
 }
 

@@ -59,7 +59,7 @@ type room struct {
 
 func newWorld(o Options) *world {
 	run := strings.ToLower(rand.Text()[:8])
-	return &world{Options: o, run: run, setUp: measure.NewRecorder(time.Now(), o.SetUpLimit), news: newTracker(run)}
+	return &world{Options: o, run: run, setUp: measure.NewRecorder(time.Now(), o.SetUpLimit), news: newTracker(run, o.Patience)}
 }
 
 // each calls fn for 0 to n-1, a few at a time, until one fails.
