@@ -148,8 +148,7 @@ type Registration struct {
 	Secret string `yaml:"secret"`
 }
 
-// Retention is how long messages are kept. State, such as who is a member, is
-// kept as long as the room.
+// Retention is how long messages are kept; state is kept as long as the room.
 type Retention struct {
 	// How long messages are kept in rooms that say nothing about it, such as
 	// 8760h for a year. They are removed within the hour, on this server. 0 means
