@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 
 	"beffroi/matrix"
@@ -149,9 +148,7 @@ func (s *Server) resolve(ctx context.Context, rm *room, sets []stateMap, unsaved
 func distinct(sets []stateMap) []stateMap {
 	out := make([]stateMap, 0, len(sets))
 	for _, set := range sets {
-		if !slices.ContainsFunc(out, func(other stateMap) bool {
-			return reflect.ValueOf(set).UnsafePointer() == reflect.ValueOf(other).UnsafePointer()
-		}) {
+		if !slices.ContainsFunc(out, func(other stateMap) bool { return maps.Equal(set, other) }) {
 			out = append(out, set)
 		}
 	}
