@@ -12,8 +12,8 @@ import (
 	"beffroi/storage"
 )
 
-// Standing is a room as one user stands in it. A room that is being deleted is
-// none.
+// Standing is a room as one user stands in it. A room that is being removed is
+// one that its users have left, of which nothing is told but that: see [Hide].
 type Standing struct {
 	Member
 	RoomID          matrix.RoomID
@@ -39,7 +39,7 @@ func scanStanding(rows *sql.Rows) (s Standing, err error) {
 // StandingsOf returns every room that a user has a membership in.
 func StandingsOf(ctx context.Context, r *storage.Reader, user matrix.UserID) (found []Standing, err error) {
 	const q = `SELECT ` + standingColumns + ` FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
-		WHERE m.user_id = $1 AND r.deleted = 0`
+		WHERE m.user_id = $1`
 	err = r.Each(ctx, q, []any{string(user)}, func(rows *sql.Rows) error {
 		s, err := scanStanding(rows)
 		found = append(found, s)
@@ -51,7 +51,7 @@ func StandingsOf(ctx context.Context, r *storage.Reader, user matrix.UserID) (fo
 // StandingsIn returns those of some rooms that a user has a membership in.
 func StandingsIn(ctx context.Context, r *storage.Reader, user matrix.UserID, roomNIDs []int64) (found []Standing, err error) {
 	const q = `SELECT ` + standingColumns + ` FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
-		WHERE m.user_id = $1 AND r.deleted = 0 AND m.room_nid IN ($LIST)`
+		WHERE m.user_id = $1 AND m.room_nid IN ($LIST)`
 	err = storage.EachIn(ctx, r, q, []any{string(user)}, roomNIDs, func(rows *sql.Rows) error {
 		s, err := scanStanding(rows)
 		found = append(found, s)
@@ -64,7 +64,7 @@ func StandingsIn(ctx context.Context, r *storage.Reader, user matrix.UserID, roo
 // after a position.
 func StandingsSince(ctx context.Context, r *storage.Reader, user matrix.UserID, after storage.Position) (found []Standing, err error) {
 	const q = `SELECT ` + standingColumns + ` FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
-		WHERE m.user_id = $1 AND r.deleted = 0 AND m.pos > $2`
+		WHERE m.user_id = $1 AND m.pos > $2`
 	err = r.Each(ctx, q, []any{string(user), int64(after)}, func(rows *sql.Rows) error {
 		s, err := scanStanding(rows)
 		found = append(found, s)
