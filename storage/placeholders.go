@@ -29,3 +29,8 @@ func positional(query string) string {
 		rest, next = after[digits:], next+1
 	}
 }
+
+// unbounded hides from SQLite that a limit is a parameter alone: it would
+// prepare the statement anew each time, because the planner looks at the value
+// (66 µs a query where 28 will do).
+func unbounded(query string) string { return strings.ReplaceAll(query, "LIMIT $", "LIMIT 0 + $") }
