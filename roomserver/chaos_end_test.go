@@ -57,17 +57,33 @@ func (c *chaos) joined(nd *node, user matrix.UserID) bool {
 	return ok && stored(c.t, nd, id).Membership() == "join"
 }
 
-// check compares the servers that ever were in the room.
-func (c *chaos) check() {
-	var in []*node
-	for _, nd := range c.nodes {
-		verify(c.t, nd)
-		if row, err := c.row(nd); err == nil && row.Version > 0 {
-			in = append(in, nd)
+// residents returns the servers that are in the room by their own view.
+func (c *chaos) residents() (in []*node) {
+	for server, nd := range c.nodes {
+		for n := range usersEach {
+			if c.joined(nd, c.user(server, n)) {
+				in = append(in, nd)
+				break
+			}
 		}
 	}
+	return in
+}
+
+// check compares the servers that are in the room.
+func (c *chaos) check() {
+	for _, nd := range c.nodes {
+		verify(c.t, nd)
+	}
 	c.checkTips()
+	in := c.agreed(c.residents())
+	if len(in) == 0 {
+		return // everybody has left
+	}
 	first := in[0]
+	if !c.lossy { // who leaves a room and is not heard is missed by nobody
+		c.checkMembers(first)
+	}
 	for _, nd := range in {
 		same(c.t, first, nd, c.room)
 		if a, b := tips(c.t, first, c.room), tips(c.t, nd, c.room); !slices.Equal(a, b) || len(a) != 1 {
@@ -75,6 +91,38 @@ func (c *chaos) check() {
 		}
 	}
 	c.checkVerdicts(in)
+}
+
+// agreed leaves out the servers that a resolution has put out of the room: who
+// has done nothing wrong may be, where the rules of the room changed beside its
+// join. What it says is soft-failed by all others, and so is never merged.
+func (c *chaos) agreed(in []*node) (rest []*node) {
+	for _, nd := range in {
+		accepted := func(other *node) bool {
+			last, ok := c.verdicts(other)[c.last[nd.Name()]]
+			return other == nd || !ok || last == rooms.Accepted
+		}
+		if votes := slices.IndexFunc(in, func(other *node) bool { return other != nd && accepted(other) }); votes >= 0 || len(in) == 1 {
+			rest = append(rest, nd)
+		}
+	}
+	return rest
+}
+
+// checkMembers compares whom a server believes to be in the room with who
+// believes it.
+func (c *chaos) checkMembers(first *node) {
+	for server, nd := range c.nodes {
+		if c.verdicts(first)[c.last[nd.Name()]] == rooms.SoftFailed {
+			continue
+		}
+		for n := range usersEach {
+			user := c.user(server, n)
+			if a, b := c.joined(first, user), c.joined(nd, user); a != b {
+				c.t.Errorf("%s joined: %v on %s, %v on its own server", user, a, first.Name(), b)
+			}
+		}
+	}
 }
 
 // checkTips looks for tips that are of the past of others: what would bring

@@ -80,6 +80,7 @@ type chaos struct {
 	wires   map[link][]parcel
 	cursors map[matrix.ServerName]storage.Position
 	story   []string
+	last    map[matrix.ServerName]matrix.EventID // that each server sent
 	seen    map[matrix.EventID]bool
 	events  []matrix.EventID // that were sent, for redactions
 }
@@ -94,7 +95,8 @@ func newChaos(t *testing.T, seed uint64, engine string) *chaos {
 	rng := rand.New(rand.NewPCG(seed, 17))
 	c := &chaos{t: t, rng: rng, net: newNetwork(), version: []matrix.RoomVersion{"10", "11", "12"}[seed%3],
 		ms: 1_800_000_000_000, lossy: rng.IntN(3) == 0, wires: make(map[link][]parcel),
-		cursors: make(map[matrix.ServerName]storage.Position), seen: make(map[matrix.EventID]bool)}
+		cursors: make(map[matrix.ServerName]storage.Position), seen: make(map[matrix.EventID]bool),
+		last: make(map[matrix.ServerName]matrix.EventID)}
 	n := 3 + rng.IntN(3)
 	dbs := make([]*storage.DB, n)
 	for i := range dbs {
@@ -121,6 +123,7 @@ func (c *chaos) user(server, n int) matrix.UserID {
 // open makes the room, with a user of most servers in it.
 func (c *chaos) open() {
 	c.room = createRoom(c.t, c.nodes[0], c.user(0, 0), c.version, "public_chat")
+	c.collectAll()
 	c.tell("version %s, %d servers, lossy %v", c.version, len(c.nodes), c.lossy)
 	for i := range c.nodes[1:] {
 		if c.rng.IntN(4) > 0 {
@@ -145,7 +148,14 @@ func (c *chaos) act(what string, server int, err error) {
 	if _, told := errors.AsType[*matrix.Error](err); err != nil && !told {
 		c.t.Errorf("%s on s%d: %v", what, server, err)
 	}
-	c.collect(c.nodes[server])
+	c.collectAll()
+}
+
+// collectAll takes what is to be sent, also by servers that were asked.
+func (c *chaos) collectAll() {
+	for _, nd := range c.nodes {
+		c.collect(nd)
+	}
 }
 
 func (c *chaos) step() {
@@ -270,6 +280,7 @@ func (c *chaos) collect(nd *node) {
 		return err
 	}))
 	for _, o := range out {
+		c.last[nd.Name()] = o.Event.ID()
 		if !c.seen[o.Event.ID()] {
 			c.seen[o.Event.ID()] = true
 			c.events = append(c.events, o.Event.ID())
@@ -339,6 +350,6 @@ func (c *chaos) receive(way link, p parcel) error {
 	if _, told := errors.AsType[*matrix.Error](err); err != nil && !told && !errors.Is(err, context.Canceled) {
 		c.t.Errorf("%s to %s: %s: %v", way.from, way.to, p.id, err)
 	}
-	c.collect(nd)
+	c.collectAll()
 	return err
 }

@@ -68,7 +68,7 @@ func (d *draft) place(e *event.Event) {
 	if e.IsState() {
 		p.deltas = []change{d.set(e)}
 	}
-	rm.follow(nextTips(rm.tips, e))
+	rm.follow(nextTips(rm.tips, e.PrevEvents(), e.ID()))
 	d.add(p)
 }
 
@@ -133,16 +133,16 @@ func (d *draft) add(p *placement) {
 	d.placed = append(d.placed, p)
 }
 
-// nextTips returns the forward extremities after an event that was accepted.
-func nextTips(tips []matrix.EventID, e *event.Event) []matrix.EventID {
-	prev := e.PrevEvents()
+// nextTips returns the forward extremities after an event that was accepted
+// and follows others.
+func nextTips(tips, followed []matrix.EventID, id matrix.EventID) []matrix.EventID {
 	next := make([]matrix.EventID, 0, len(tips)+1)
 	for _, tip := range tips {
-		if !slices.Contains(prev, tip) {
+		if !slices.Contains(followed, tip) {
 			next = append(next, tip)
 		}
 	}
-	return append(next, e.ID())
+	return append(next, id)
 }
 
 // snapshot is the room as a draft leaves it, for the row that the commit writes.
@@ -216,7 +216,7 @@ func (d *draft) write(ctx context.Context, tx *storage.Tx) error {
 
 func (d *draft) writePlacement(ctx context.Context, tx *storage.Tx, p *placement, numbers map[matrix.EventID]int64) error {
 	if p.past != nil {
-		nid, err := p.past.write(ctx, tx, d.rm.nid, p.Pos)
+		nid, err := p.past.write(ctx, tx, d.rm.nid, p.Pos, numbers)
 		if err != nil {
 			return err
 		}

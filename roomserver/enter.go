@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"beffroi/matrix"
 	"beffroi/matrix/event"
@@ -203,33 +205,77 @@ func (s *Server) lockNew(ctx context.Context, id matrix.RoomID, rules *matrix.Ve
 func (s *Server) placeEntry(ctx context.Context, d *draft, t *told, judged []*rooms.Event) error {
 	rm, join := d.rm, t.join
 	state := t.stateIn(judged)
-	before := s.over(ctx, rm, state)
-	create := before.createEvent()
+	was := s.over(ctx, rm, state)
+	create := was.createEvent()
 	if create == nil {
 		return matrix.Forbidden("the state that the other server told has no create event")
 	}
-	if err := s.admitMembers(ctx, before, judged); err != nil {
+	if err := s.admitMembers(ctx, was, judged); err != nil {
 		return err
 	}
-	if err := s.admit(ctx, join, before, policy.SourceClient, false); err != nil {
+	if err := s.admit(ctx, join, was, policy.SourceClient, false); err != nil {
 		return err
 	}
-	if err := eventauth.Check(join, before, create); err != nil {
+	if err := eventauth.Check(join, was, create); err != nil {
 		return err
 	}
-	if before.err != nil {
-		return before.err
+	if was.err != nil {
+		return was.err
 	}
 	p := &placement{Event: &rooms.Event{Event: join, Status: rooms.Accepted}, history: d.from > 0}
+	if d.from > 0 { // what the room was when we left is not what it was before the join
+		p.past = rm.keepPast(&before{state: maps.Clone(state)})
+	}
 	state[join.StateTuple()] = &ref{id: join.ID(), ev: join}
-	p.deltas = d.become(state)
-	rm.follow([]matrix.EventID{join.ID()})
+	after, tips, err := s.withOurs(ctx, rm, state, judged, join)
+	if err != nil {
+		return err
+	}
+	p.deltas = d.become(after)
+	rm.follow(append(tips, join.ID()))
 	d.add(p)
 	d.also(func(ctx context.Context, tx *storage.Tx) error {
 		return addUnplaced(ctx, tx, rm.nid, join.PrevEvents(), join.Depth())
 	})
 	d.also(func(ctx context.Context, tx *storage.Tx) error { return rooms.SettleMembers(ctx, tx, rm.nid, p.Pos) })
 	return d.cur.err
+}
+
+// withOurs returns the state after our join and what users of this server did
+// last, when it was in the room before, and of which the other server had not
+// heard. Who has left a room must not be in it again by that. It also returns
+// those events: they are tips beside the join.
+func (s *Server) withOurs(ctx context.Context, rm *room, state stateMap, judged []*rooms.Event, join *event.Event) (stateMap, []matrix.EventID, error) {
+	list, _, err := s.storedList(ctx, rm.tips)
+	if err != nil {
+		return nil, nil, err
+	}
+	var tips []matrix.EventID
+	sets := []stateMap{state}
+	for _, e := range list {
+		if e.Type() != "m.room.member" || !s.local(e.Sender()) || e.Status != rooms.Accepted {
+			continue
+		}
+		if r := state[e.StateTuple()]; r == nil || !slices.Contains(e.AuthEvents(), r.id) {
+			continue // it is known there, or what came after it
+		}
+		f, err := s.stateAfter(ctx, rm, e.ID())
+		if err != nil {
+			return nil, nil, err
+		}
+		tips, sets = append(tips, e.ID()), append(sets, f.state)
+	}
+	if len(tips) == 0 {
+		return state, nil, nil
+	}
+	unsaved := make([]*event.Event, 0, len(judged)+1)
+	for _, e := range judged {
+		if e.NID == 0 {
+			unsaved = append(unsaved, e.Event)
+		}
+	}
+	after, err := s.resolve(ctx, rm, sets, append(unsaved, join)...)
+	return after, tips, err
 }
 
 // admitMembers refuses a room whose state holds accounts that the policy does

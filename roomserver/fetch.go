@@ -14,11 +14,6 @@ import (
 )
 
 const (
-	// fetchDepth is how often a gap is filled by asking for the events in it
-	// before the state behind it is asked for.
-	fetchDepth = 1
-	// missingLimit is how many events of a gap are asked for.
-	missingLimit = 20
 	// maxStates bounds the states that are asked for to place one event of
 	// theirs: of each of its predecessors, and of some in a gap.
 	maxStates = event.MaxPrevEvents + 4
@@ -69,7 +64,7 @@ func (s *Server) fetchPredecessors(ctx context.Context, a *arrival) (map[matrix.
 	if err != nil || len(unknown) == 0 {
 		return nil, err
 	}
-	if a.depth > 0 {
+	if a.fill {
 		s.fillGap(ctx, a)
 		if unknown, err = s.unplaced(ctx, a.PrevEvents()); err != nil || len(unknown) == 0 {
 			return nil, err
@@ -99,38 +94,6 @@ func (s *Server) unplaced(ctx context.Context, ids []matrix.EventID) (unknown []
 		return err
 	})
 	return unknown, err
-}
-
-// fillGap asks for the events between the tips of the room and an event, and
-// receives them. What fails leaves a gap, which its caller sees.
-func (s *Server) fillGap(ctx context.Context, a *arrival) {
-	rm, err := s.lock(ctx, a.RoomID())
-	if err != nil {
-		return
-	}
-	tips, rules := append([]matrix.EventID(nil), rm.tips...), rm.rules
-	rm.mu.Unlock()
-	pdus, err := s.remote.MissingEvents(ctx, a.origin, a.RoomID(), tips, []matrix.EventID{a.ID()}, missingLimit, 0)
-	if err != nil {
-		s.log.InfoContext(ctx, "gap not filled", "room_id", a.RoomID(), "origin", a.origin, "error", err)
-		return
-	}
-	events := s.signed(ctx, parse(a.RoomID(), rules, pdus[:min(len(pdus), missingLimit)]))
-	for _, e := range inOrder(connected(a.PrevEvents(), events, (*event.Event).PrevEvents), (*event.Event).PrevEvents) {
-		got := &arrival{Event: e, errand: a.errand, depth: a.depth - 1, late: a.late}
-		if err := s.receiveOnce(ctx, got); err != nil {
-			s.log.InfoContext(ctx, "event of a gap refused", "event_id", e.ID(), "origin", a.origin, "error", err)
-			return
-		}
-	}
-}
-
-// receiveOnce receives an event that may have its place already.
-func (s *Server) receiveOnce(ctx context.Context, a *arrival) error {
-	if known, err := s.stored(ctx, a.ID()); err != nil || known != nil && known.Status != rooms.Outlier {
-		return err
-	}
-	return s.receive(ctx, a)
 }
 
 // connected returns those of some events that are named, or that others of

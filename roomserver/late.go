@@ -29,6 +29,7 @@ func (s *Server) isLate(ctx context.Context, a *arrival) (bool, error) {
 	if a.strict || a.origin == s.self {
 		return false, nil // it was just made
 	}
+	var helpers []matrix.ServerName
 	for range maxConnects {
 		edges, err := s.edgesAbove(ctx, a.RoomID(), a.Depth())
 		if err != nil || len(edges) == 0 {
@@ -37,26 +38,65 @@ func (s *Server) isLate(ctx context.Context, a *arrival) (bool, error) {
 		if slices.Contains(edges, a.ID()) {
 			return true, nil
 		}
-		pdus, err := s.remote.Backfill(ctx, a.origin, a.RoomID(), edges, connectLimit)
-		if err != nil {
-			if matrix.Answer(err).Status >= http.StatusInternalServerError {
-				return false, err // later: a wrong answer would stay
+		if helpers == nil {
+			if helpers, err = s.historians(ctx, a.RoomID(), a.origin); err != nil {
+				return false, err
 			}
-			return false, nil
 		}
-		if err := a.take(len(pdus)); err != nil {
-			return false, err
-		}
-		events := connected(edges, without(a.ID(), parse(a.RoomID(), a.Rules(), pdus[:min(len(pdus), connectLimit)])),
-			(*event.Event).PrevEvents)
-		kept, err := s.keepHistory(ctx, a.errand, a.RoomID(), events)
-		if err != nil || kept == 0 {
+		if more, err := s.connect(ctx, a, edges, helpers); err != nil || !more {
 			return false, err
 		}
 	}
 	edges, err := s.edgesAbove(ctx, a.RoomID(), a.Depth())
 	return slices.Contains(edges, a.ID()), err
 }
+
+// connect asks servers for what is before some edges of a room, until one has
+// anything to add. An event that is looked for is not taken with it: it has
+// come by itself.
+func (s *Server) connect(ctx context.Context, a *arrival, edges []matrix.EventID, helpers []matrix.ServerName) (more bool, err error) {
+	for _, helper := range helpers {
+		pdus, err := s.remote.Backfill(ctx, helper, a.RoomID(), edges, connectLimit)
+		if err != nil {
+			if helper == a.origin && matrix.Answer(err).Status >= http.StatusInternalServerError {
+				return false, err // later: a wrong answer would stay
+			}
+			continue
+		}
+		if err := a.take(len(pdus)); err != nil {
+			return false, err
+		}
+		events := without(a.ID(), parse(a.RoomID(), a.Rules(), pdus[:min(len(pdus), connectLimit)]))
+		kept, err := s.keepHistory(ctx, &errand{helper, 0, a.events}, a.RoomID(), connected(edges, events, (*event.Event).PrevEvents))
+		if err != nil || kept > 0 {
+			return kept > 0, err
+		}
+	}
+	return false, nil
+}
+
+// historians returns the servers to ask for the past of a room: one, and a few
+// others that are in it, for it may not know yet that this server is.
+func (s *Server) historians(ctx context.Context, room matrix.RoomID, first matrix.ServerName) ([]matrix.ServerName, error) {
+	list := []matrix.ServerName{first}
+	err := s.db.View(ctx, func(r *storage.Reader) error {
+		row, err := rooms.ByID(ctx, r, room)
+		if err != nil {
+			return err
+		}
+		all, err := rooms.Servers(ctx, r, row.NID)
+		for _, name := range all {
+			if name != first && name != s.self && len(list) < maxHistorians {
+				list = append(list, name)
+			}
+		}
+		return err
+	})
+	return list, err
+}
+
+// maxHistorians bounds the servers that are asked whether an event is late.
+const maxHistorians = 4
 
 // edgesAbove returns the edges of a room below events that are deeper than one.
 func (s *Server) edgesAbove(ctx context.Context, room matrix.RoomID, depth int64) (edges []matrix.EventID, err error) {

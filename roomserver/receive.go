@@ -45,7 +45,7 @@ func (s *Server) ReceivePDU(ctx context.Context, origin matrix.ServerName, room 
 		return err
 	}
 	_, err = s.fetches.do(ctx, string(e.ID()), func() error {
-		return s.receive(ctx, &arrival{Event: e, errand: newErrand(origin), depth: fetchDepth})
+		return s.receive(ctx, &arrival{Event: e, errand: newErrand(origin), fill: true})
 	})
 	return err
 }
@@ -75,7 +75,7 @@ func (s *Server) aclAllows(ctx context.Context, room matrix.RoomID, servers ...m
 type arrival struct {
 	*event.Event
 	*errand
-	depth int // how many gaps before it may be filled
+	fill bool // a gap before it may be filled
 
 	// strict says that this server sends the event on: who gave it is told why
 	// it is not accepted, and then nothing is stored.
@@ -154,6 +154,9 @@ func (s *Server) placeTheirs(ctx context.Context, d *draft, a *arrival) error {
 	before, err := s.stateBefore(ctx, rm, p.Event.Event, a.missing)
 	if err != nil {
 		return err
+	}
+	if own := rm.state[a.StateTuple()]; a.IsState() && own != nil && own.id == a.ID() {
+		a.late = true // the room was told of what follows it
 	}
 	if !a.late { // what follows it may have come since it was asked for
 		if err := s.db.View(ctx, func(r *storage.Reader) (err error) {

@@ -114,7 +114,7 @@ func (s *Server) SendMembership(ctx context.Context, origin matrix.ServerName, r
 	if err := event.VerifySignatures(ctx, s.keys, []*event.Event{e})[0]; err != nil {
 		return nil, err
 	}
-	return e, s.receive(ctx, &arrival{Event: e, errand: newErrand(origin), depth: fetchDepth, strict: true})
+	return e, s.receive(ctx, &arrival{Event: e, errand: newErrand(origin), fill: true, strict: true})
 }
 
 // vouch signs a restricted join for the local member by whose right it

@@ -137,9 +137,14 @@ func (s *Server) resolve(ctx context.Context, rm *room, sets []stateMap, unsaved
 			known[r.id] = r
 		}
 	}
-	resolved, err := stateres.Resolve(ctx, rm.rules, named, &resolver{s: s, unsaved: unsaved}, resolutionBudget)
+	resolved, err := stateres.Resolve(ctx, rm.rules, named, newResolver(s, unsaved), resolutionBudget)
 	if err != nil {
 		return nil, fmt.Errorf("resolve state of %s: %w", rm.id, err)
+	}
+	for _, e := range unsaved {
+		if known[e.ID()] == nil {
+			known[e.ID()] = &ref{id: e.ID(), ev: e}
+		}
 	}
 	return s.refs(ctx, resolved, known)
 }
@@ -188,26 +193,34 @@ func (s *Server) refs(ctx context.Context, state stateres.StateSet, known map[ma
 // resolver gives state resolution its events.
 type resolver struct {
 	s        *Server
-	unsaved  []*event.Event
+	unsaved  map[matrix.EventID]*event.Event
 	rejected map[matrix.EventID]bool
+}
+
+func newResolver(s *Server, unsaved []*event.Event) *resolver {
+	v := &resolver{s: s, unsaved: make(map[matrix.EventID]*event.Event, len(unsaved)), rejected: make(map[matrix.EventID]bool)}
+	for _, e := range unsaved {
+		v.unsaved[e.ID()] = e
+	}
+	return v
 }
 
 // Events implements [stateres.Store].
 func (v *resolver) Events(ctx context.Context, ids []matrix.EventID) (map[matrix.EventID]*event.Event, error) {
 	out := make(map[matrix.EventID]*event.Event, len(ids))
-	for _, e := range v.unsaved {
-		if slices.Contains(ids, e.ID()) {
-			out[e.ID()] = e
+	saved := make([]matrix.EventID, 0, len(ids))
+	for _, id := range ids {
+		if e := v.unsaved[id]; e != nil {
+			out[id] = e
+		} else {
+			saved = append(saved, id)
 		}
 	}
 	err := v.s.db.View(ctx, func(r *storage.Reader) error {
-		found, err := rooms.Events(ctx, r, ids)
+		found, err := rooms.Events(ctx, r, saved)
 		for id, e := range found {
 			out[id] = e.Event
 			if e.Status == rooms.Rejected {
-				if v.rejected == nil {
-					v.rejected = make(map[matrix.EventID]bool)
-				}
 				v.rejected[id] = true
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"beffroi/matrix"
@@ -70,16 +71,55 @@ func (s *Server) placeLinear(ctx context.Context, d *draft, p *placement) error 
 	if e.IsState() {
 		p.deltas = []change{d.set(e)}
 	}
-	d.rm.follow(nextTips(d.rm.tips, e))
+	d.rm.follow(nextTips(d.rm.tips, e.PrevEvents(), e.ID()))
 	d.add(p)
 	return s.redact(ctx, d, e)
+}
+
+// maxFollowed bounds the refused events that are passed through to find the
+// tips that an event follows.
+const maxFollowed = 500
+
+// followed returns the events that an event follows: its predecessors, and
+// those of predecessors that were refused when they came, which are no tips.
+func (s *Server) followed(ctx context.Context, rm *room, e *event.Event) ([]matrix.EventID, error) {
+	all := slices.Clone(e.PrevEvents())
+	level := all
+	for len(level) > 0 && len(all) < maxFollowed {
+		var ask []matrix.EventID
+		for _, id := range level {
+			if !slices.Contains(rm.tips, id) {
+				ask = append(ask, id)
+			}
+		}
+		level = nil
+		list, _, err := s.storedList(ctx, ask)
+		if err != nil {
+			return nil, err
+		}
+		for _, refused := range list {
+			if refused.Status != rooms.SoftFailed && refused.Status != rooms.Rejected {
+				continue
+			}
+			for _, id := range refused.PrevEvents() {
+				if !slices.Contains(all, id) {
+					all, level = append(all, id), append(level, id)
+				}
+			}
+		}
+	}
+	return all, nil
 }
 
 // placeFork adds an accepted event that does not follow every tip: the state
 // of the room becomes the resolution of the states after all of them.
 func (s *Server) placeFork(ctx context.Context, d *draft, p *placement, before stateMap) error {
 	rm, e := d.rm, p.Event.Event
-	tips := nextTips(rm.tips, e)
+	behind, err := s.followed(ctx, rm, e)
+	if err != nil {
+		return err
+	}
+	tips := nextTips(rm.tips, behind, e.ID())
 	if len(tips) > maxPrevEvents && len(tips) > len(rm.tips) {
 		return errTooForked
 	}

@@ -70,6 +70,14 @@ func IsEdge(ctx context.Context, r *storage.Reader, roomNID int64, id matrix.Eve
 	return err == nil, err
 }
 
+// DeepestEdge returns the depth of the deepest event that follows an edge, 0
+// where there is no edge.
+func DeepestEdge(ctx context.Context, r *storage.Reader, roomNID int64) (depth int64, err error) {
+	const q = `SELECT COALESCE(MAX(depth), 0) FROM backward_edges WHERE room_nid = $1`
+	err = r.QueryRow(ctx, q, roomNID).Scan(&depth)
+	return depth, err
+}
+
 // Edges returns where the history of a room can be asked for, below events
 // deeper than a depth, the latest first.
 func Edges(ctx context.Context, r *storage.Reader, roomNID, deeper int64, limit int) (found []matrix.EventID, err error) {
