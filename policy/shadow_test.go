@@ -29,8 +29,10 @@ func TestShadowAnswersNobody(t *testing.T) {
 	}
 	ask("p")
 	engine.Cast(shadow)
-	if !ask("p") || !ask("p") {
-		t.Error("the shadow changed an answer")
+	for range 2 {
+		if !ask("p") {
+			t.Error("the shadow changed an answer")
+		}
 	}
 	asked, found := shadow.Take()
 	if asked != 4 || len(found) != 1 {
