@@ -63,7 +63,14 @@ func (s *Server) Send(ctx context.Context, req SendRequest) (id matrix.EventID, 
 		}
 		return nil
 	})
-	return id, err
+	if err != nil {
+		// The same request at the same time: the one that was first is the answer to both.
+		if first, _ := s.repeated(ctx, req); first != "" {
+			return first, nil
+		}
+		return "", err
+	}
+	return id, nil
 }
 
 // checkSend refuses what no client may send by this call.
