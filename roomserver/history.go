@@ -142,8 +142,11 @@ func (s *Server) EventFor(ctx context.Context, origin matrix.ServerName, id matr
 	if err := s.member(ctx, origin, e.RoomID()); err != nil {
 		return nil, err
 	}
-	if e.IsState() || e.Status != rooms.Accepted {
+	switch {
+	case e.IsState():
 		return e.Event, nil
+	case e.Status == rooms.Outlier: // it has no place by which to tell who may see it
+		return nil, matrix.NotFound("no such event")
 	}
 	seen, err := s.seenBy(ctx, origin, []*rooms.Event{e})
 	if err != nil {
@@ -218,16 +221,27 @@ func (s *Server) plainSeen(ctx context.Context, origin matrix.ServerName, events
 	return out, err
 }
 
+// maxWalked bounds the events that one answer looks at: a long row of refused
+// ones must not keep a reader busy.
+const maxWalked = 2000
+
 // walkBack follows prev_events from some events, nearest first, and stops at
-// others. Rejected events are walked through and not returned.
+// others. Rejected events are walked through and not returned, soft-failed ones
+// only where another event follows them.
 func (s *Server) walkBack(ctx context.Context, room matrix.RoomID, from, stop []matrix.EventID, limit int, minDepth int64,
 	include bool) (out []*rooms.Event, err error) {
 	seen := make(map[matrix.EventID]bool)
 	for _, id := range stop {
 		seen[id] = true
 	}
+	from = slices.Compact(slices.Sorted(slices.Values(from[:min(len(from), maxHistory)])))
+	for _, id := range from {
+		seen[id] = true
+	}
 	err = s.db.View(ctx, func(r *storage.Reader) error {
-		for level, first := from, true; len(level) > 0 && len(out) < limit; first = false {
+		walked := 0
+		for level, first := from, true; len(level) > 0 && len(out) < limit && walked < maxWalked; first = false {
+			walked += len(level)
 			found, err := rooms.Events(ctx, r, level)
 			if err != nil {
 				return err
@@ -238,7 +252,8 @@ func (s *Server) walkBack(ctx context.Context, room matrix.RoomID, from, stop []
 				if e == nil || e.RoomID() != room || e.Depth() < minDepth || e.Status == rooms.Outlier {
 					continue
 				}
-				if (include || !first) && e.Status == rooms.Accepted && len(out) < limit {
+				told := e.Status == rooms.Accepted || e.Status == rooms.SoftFailed && !first
+				if told && (include || !first) && len(out) < limit {
 					out = append(out, e)
 				}
 				for _, prev := range e.PrevEvents() {

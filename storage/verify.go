@@ -52,14 +52,17 @@ var checks = []check{
 		WHERE r.room_nid > $1 AND r.room_nid <= $2 AND r.deleted = 0 AND r.version > 0 AND (
 			r.joined <> (SELECT COUNT(*) FROM memberships m WHERE m.room_nid = r.room_nid AND m.membership = 'join')
 			OR r.invited <> (SELECT COUNT(*) FROM current_state s
-				JOIN memberships m ON m.room_nid = s.room_nid AND m.user_id = s.state_key
+				JOIN memberships m ON m.room_nid = s.room_nid AND m.user_id = s.state_key AND m.event_nid = s.event_nid
 				WHERE s.room_nid = r.room_nid AND s.type = 'm.room.member' AND m.membership = 'invite'))`},
+	// An invitation back into a room that this server has left is at a position of
+	// its own: the state is still that of the leave.
 	{"a member of the state has a membership of the same event", `
 		SELECT r.room_id || ' ' || s.state_key FROM rooms r
 		JOIN current_state s ON s.room_nid = r.room_nid AND s.type = 'm.room.member'
 		LEFT JOIN memberships m ON m.room_nid = s.room_nid AND m.user_id = s.state_key
 		WHERE r.room_nid > $1 AND r.room_nid <= $2 AND r.deleted = 0
-			AND (m.event_nid IS NULL OR m.event_nid <> s.event_nid)`},
+			AND (m.event_nid IS NULL OR m.event_nid <> s.event_nid
+				AND EXISTS (SELECT 1 FROM events e WHERE e.room_nid = m.room_nid AND e.pos = m.pos))`},
 	{"the state is of accepted events of the room", `
 		SELECT r.room_id || ' ' || s.type || ' ' || s.state_key FROM rooms r
 		JOIN current_state s ON s.room_nid = r.room_nid
