@@ -169,7 +169,8 @@ func TestDeniedServerGetsNothing(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			return names
+			// What this test says to keep the queue looking is on its way to good.example.
+			return slices.DeleteFunc(names, func(name matrix.ServerName) bool { return name == "good.example" })
 		}
 		for deadline := time.Now().Add(20 * time.Second); len(backlog()) > 0; {
 			if time.Now().After(deadline) {
