@@ -31,6 +31,7 @@ type draft struct {
 type placement struct {
 	*rooms.Event
 	known   bool  // as an outlier
+	told    bool  // others have it: it may become known while it is written
 	past    *past // how the state before it is kept, nil where it is that of the room
 	own     *ref  // of a state event of a fork, which may not be in the state of the room
 	deltas  []change
@@ -222,11 +223,16 @@ func (d *draft) writePlacement(ctx context.Context, tx *storage.Tx, p *placement
 		}
 		p.SnapshotNID = nid
 	}
-	if p.known {
+	switch {
+	case p.known:
 		if err := rooms.PlaceEvent(ctx, tx, p.Event); err != nil {
 			return err
 		}
-	} else {
+	case p.told:
+		if err := rooms.InsertNew(ctx, tx, p.Event); err != nil {
+			return err
+		}
+	default:
 		rooms.InsertEvent(tx, p.Event)
 	}
 	if p.own != nil {

@@ -222,7 +222,14 @@ func (s *Server) placeEntry(ctx context.Context, d *draft, t *told, judged []*ro
 	if was.err != nil {
 		return was.err
 	}
-	p := &placement{Event: &rooms.Event{Event: join, Status: rooms.Accepted}, history: d.from > 0}
+	p := &placement{Event: &rooms.Event{Event: join, Status: rooms.Accepted}, told: true, history: d.from > 0}
+	known, err := s.stored(ctx, join.ID())
+	if err != nil {
+		return err
+	}
+	if known != nil { // by the state that came with the join of another
+		p.known, p.NID = true, known.NID
+	}
 	if d.from > 0 { // what the room was when we left is not what it was before the join
 		p.past = rm.keepPast(&before{state: maps.Clone(state)})
 	}

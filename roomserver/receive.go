@@ -147,7 +147,7 @@ func (s *Server) tryReceive(ctx context.Context, a *arrival) error {
 // placeTheirs decides what becomes of an event and adds it to a draft.
 func (s *Server) placeTheirs(ctx context.Context, d *draft, a *arrival) error {
 	rm := d.rm
-	p := &placement{Event: &rooms.Event{Event: a.Event, Outgoing: a.strict && !a.entry}, history: true}
+	p := &placement{Event: &rooms.Event{Event: a.Event, Outgoing: a.strict && !a.entry}, told: true, history: true}
 	if done, err := s.meetKnown(ctx, d, a, p); done || err != nil {
 		return err
 	}

@@ -144,6 +144,21 @@ func PlaceEvent(ctx context.Context, tx *storage.Tx, e *Event) error {
 	return err
 }
 
+// InsertNew stores an event that another writer may store at the same time, as
+// an outlier. Where it is stored by now it returns [storage.ErrConflict].
+func InsertNew(ctx context.Context, tx *storage.Tx, e *Event) error {
+	var one int
+	err := tx.QueryRow(ctx, `SELECT 1 FROM events WHERE event_id = $1`, string(e.ID())).Scan(&one)
+	switch {
+	case err == nil:
+		return storage.ErrConflict
+	case !storage.NoRows(err):
+		return fmt.Errorf("look for event: %w", err)
+	}
+	InsertEvent(tx, e)
+	return nil
+}
+
 // RejectOutliers marks outliers that were stored unjudged, such as invitations
 // from outside, and that turn out not to be allowed.
 func RejectOutliers(ctx context.Context, tx *storage.Tx, nids []int64, reason string) error {
