@@ -80,6 +80,7 @@ type Server struct {
 	events         *otter.Cache[matrix.EventID, *event.Event]
 	typing         typing
 	fetches        flights
+	sends          flights // by transaction ID
 	retention      Retention
 	work           work
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"beffroi/matrix"
@@ -35,6 +36,25 @@ func (s *Server) Send(ctx context.Context, req SendRequest) (id matrix.EventID, 
 	if err := checkSend(req); err != nil {
 		return "", err
 	}
+	if req.TxnID == "" {
+		return s.send(ctx, req)
+	}
+	// A request that is repeated while the first is under way waits for it: its
+	// commit would fail, and take with it whatever was prepared on top.
+	key := fmt.Sprintf("send %q %q %q", req.Sender, req.Device, req.TxnID)
+	for {
+		ran, err := s.sends.do(ctx, key, func() (err error) {
+			id, err = s.send(ctx, req)
+			return err
+		})
+		if ran || ctx.Err() != nil {
+			return id, err
+		}
+	}
+}
+
+// send is Send for a request that is not under way already in this process.
+func (s *Server) send(ctx context.Context, req SendRequest) (id matrix.EventID, err error) {
 	if id, err := s.repeated(ctx, req); err != nil || id != "" {
 		return id, err
 	}
@@ -64,7 +84,7 @@ func (s *Server) Send(ctx context.Context, req SendRequest) (id matrix.EventID, 
 		return nil
 	})
 	if err != nil {
-		// The same request at the same time: the one that was first is the answer to both.
+		// The same request at the same time on another node: the one that was first is the answer to both.
 		if first, _ := s.repeated(ctx, req); first != "" {
 			return first, nil
 		}
