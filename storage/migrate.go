@@ -5,6 +5,8 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,37 +16,69 @@ var schema embed.FS
 
 // migrate runs the files of schema/ that this database has not seen, in the
 // order of their numbers, each in a transaction of its own. They go forward
-// only. A database that is newer than the program is refused.
+// only. A database that has seen a file this program does not know is refused.
 func (db *DB) migrate(ctx context.Context) error {
 	const create = `CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)`
 	if _, err := db.write.ExecContext(ctx, create); err != nil {
 		return fmt.Errorf("create schema_version: %w", err)
 	}
-	var have int
-	const q = `SELECT COALESCE(MAX(version), 0) FROM schema_version`
-	if err := db.write.QueryRowContext(ctx, q).Scan(&have); err != nil {
-		return fmt.Errorf("read schema version: %w", err)
+	seen, err := db.schemaVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read schema versions: %w", err)
 	}
-	files, err := fs.Glob(schema, "schema/*.sql")
+	files, err := schemaFiles()
 	if err != nil {
 		return err
 	}
-	if have > len(files) {
-		return fmt.Errorf("the database has schema %d, this program knows %d: use a newer program", have, len(files))
-	}
-	for i, name := range files {
-		number, _, _ := strings.Cut(strings.TrimPrefix(name, "schema/"), "_")
-		if version, err := strconv.Atoi(number); err != nil || version != i+1 {
-			return fmt.Errorf("schema file %s is not number %d", name, i+1)
+	for version := range seen {
+		if files[version] == "" {
+			return fmt.Errorf("the database has schema %d, which this program does not know: use a newer program", version)
 		}
-		if i+1 <= have {
+	}
+	for _, version := range slices.Sorted(maps.Keys(files)) {
+		if seen[version] {
 			continue
 		}
-		if err := db.runMigration(ctx, name, i+1); err != nil {
-			return fmt.Errorf("run %s: %w", name, err)
+		if err := db.runMigration(ctx, files[version], version); err != nil {
+			return fmt.Errorf("run %s: %w", files[version], err)
 		}
 	}
 	return nil
+}
+
+// schemaFiles are the files of schema/ by their numbers.
+func schemaFiles() (map[int]string, error) {
+	names, err := fs.Glob(schema, "schema/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	files := make(map[int]string, len(names))
+	for _, name := range names {
+		number, _, _ := strings.Cut(strings.TrimPrefix(name, "schema/"), "_")
+		version, err := strconv.Atoi(number)
+		if err != nil || files[version] != "" {
+			return nil, fmt.Errorf("schema file %s has no number of its own", name)
+		}
+		files[version] = name
+	}
+	return files, nil
+}
+
+func (db *DB) schemaVersions(ctx context.Context) (map[int]bool, error) {
+	rows, err := db.write.QueryContext(ctx, `SELECT version FROM schema_version`)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	seen := map[int]bool{}
+	for rows.Next() {
+		var version int
+		if err := rows.Scan(&version); err != nil {
+			return nil, err
+		}
+		seen[version] = true
+	}
+	return seen, rows.Err()
 }
 
 func (db *DB) runMigration(ctx context.Context, name string, version int) error {
