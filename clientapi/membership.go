@@ -22,12 +22,12 @@ func (s *Server) joinRoom(ctx context.Context, who *caller, r *http.Request, req
 	if err != nil {
 		return roomIDResponse{}, err
 	}
-	return s.enter(ctx, who, r, s.Rooms.Join, room, nil, req)
+	return s.enter(ctx, who, r, s.joinAndInherit, room, nil, req)
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias
 func (s *Server) join(ctx context.Context, who *caller, r *http.Request, req joinRequest) (roomIDResponse, error) {
-	return s.enterByName(ctx, who, r, s.Rooms.Join, req)
+	return s.enterByName(ctx, who, r, s.joinAndInherit, req)
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias
@@ -57,6 +57,19 @@ func (s *Server) enterByName(ctx context.Context, who *caller, r *http.Request, 
 		return roomIDResponse{}, err
 	}
 	return s.enter(ctx, who, r, fn, to.RoomID, to.Servers, req)
+}
+
+// joinAndInherit makes the caller a member of a room and gives them there what
+// they had in the one that it replaces.
+func (s *Server) joinAndInherit(ctx context.Context, req roomserver.JoinRequest) error {
+	if err := s.Rooms.Join(ctx, req); err != nil {
+		return err
+	}
+	old, err := s.Rooms.Predecessor(ctx, req.Room)
+	if err != nil {
+		return err
+	}
+	return s.inherit(ctx, req.User, old, req.Room)
 }
 
 func (s *Server) enter(ctx context.Context, who *caller, r *http.Request, fn enterFunc, room matrix.RoomID,

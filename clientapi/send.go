@@ -89,7 +89,7 @@ func (s *Server) sendMembership(ctx context.Context, who *caller, room matrix.Ro
 		err = s.Rooms.Invite(ctx, roomserver.MembershipRequest{
 			Sender: who.User, Target: user, Room: room, Reason: c.Reason, IsDirect: c.IsDirect})
 	case c.Membership == "join" && user == who.User && !s.joinedTo(ctx, who.User, room):
-		err = s.Rooms.Join(ctx, roomserver.JoinRequest{User: user, Room: room, Reason: c.Reason, Profile: c.Profile})
+		err = s.joinAndInherit(ctx, roomserver.JoinRequest{User: user, Room: room, Reason: c.Reason, Profile: c.Profile})
 	default:
 		return false, "", nil
 	}

@@ -127,6 +127,7 @@ func (s *Server) aboutRooms() []route {
 		{post, v3 + "/rooms/{roomID}/kick", session, asks(policy.ActionKickBan), do(s.kick)},
 		{post, v3 + "/rooms/{roomID}/ban", session, asks(policy.ActionKickBan), do(s.ban)},
 		{post, v3 + "/rooms/{roomID}/unban", session, asks(policy.ActionKickBan), do(s.unban)},
+		{post, v3 + "/rooms/{roomID}/upgrade", session, asks(policy.ActionUpgradeRoom), do(s.upgrade)},
 
 		{post, v3 + "/rooms/{roomID}/report", session, freeReport, do(s.reportRoom)},
 		{post, v3 + "/rooms/{roomID}/report/{eventID}", session, freeReport, do(s.reportEvent)},

@@ -71,21 +71,41 @@ func durable(last *storage.Commit) error {
 	return nil
 }
 
-// submit commits a draft. It is called with the lock of the room and gives it
-// back while the commit is under way, so that the next draft is prepared on
-// top of this one.
-func (s *Server) submit(ctx context.Context, d *draft) error {
-	rm := d.rm
-	rm.inflight++
-	after := snapshot{rm.version, rm.depth, slices.Clone(rm.tips)}
+// submit commits drafts of different rooms, all or none. It is called with the
+// locks of the rooms and gives them back while the commit is under way, so that
+// the next drafts are prepared on top of these.
+func (s *Server) submit(ctx context.Context, drafts ...*draft) error {
+	writes := make([]func(context.Context, *storage.Tx) error, len(drafts))
+	for i, d := range drafts {
+		rm := d.rm
+		rm.inflight++
+		writes[i] = d.commit(snapshot{rm.version, rm.depth, slices.Clone(rm.tips)})
+	}
 	// Once submitted it is done whether or not the caller waits: others build on it.
-	commit := s.db.Submit(context.WithoutCancel(ctx), d.commit(after))
-	rm.last = commit
-	s.weigh(rm)
-	d.released = true
-	rm.mu.Unlock()
-
+	commit := s.db.Submit(context.WithoutCancel(ctx), func(ctx context.Context, tx *storage.Tx) error {
+		for _, write := range writes {
+			if err := write(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, d := range drafts {
+		d.rm.last = commit
+		s.weigh(d.rm)
+		d.released = true
+		d.rm.mu.Unlock()
+	}
 	_, err := commit.Wait()
+	for _, d := range drafts {
+		s.settle(d, err)
+	}
+	return err
+}
+
+// settle ends a draft whose commit is over.
+func (s *Server) settle(d *draft, err error) {
+	rm := d.rm
 	rm.mu.Lock()
 	defer rm.mu.Unlock()
 	rm.inflight--
@@ -95,7 +115,6 @@ func (s *Server) submit(ctx context.Context, d *draft) error {
 		s.keep(d)
 	}
 	rm.idle.Broadcast()
-	return err
 }
 
 // keep puts what was committed into the cache of events.

@@ -4,7 +4,8 @@
 // prepare, admit, authorise, commit. Nothing else in the program may skip one.
 //
 // The lock of a room (room.mu) is the only lock that is held while another is
-// taken: that of the cache, for a moment.
+// taken: that of the cache, for a moment, and by an upgrade that of the room
+// which it makes and nobody else knows yet.
 package roomserver
 
 import (

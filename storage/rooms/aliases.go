@@ -55,3 +55,9 @@ func RemoveAlias(ctx context.Context, tx *storage.Tx, alias matrix.RoomAlias) er
 	_, err := tx.Exec(ctx, `DELETE FROM aliases WHERE alias = $1`, string(alias))
 	return err
 }
+
+// MoveAliases makes the aliases of this server for a room lead to another.
+func MoveAliases(ctx context.Context, tx *storage.Tx, from, to matrix.RoomID) error {
+	_, err := tx.Exec(ctx, `UPDATE aliases SET room_id = $1 WHERE room_id = $2`, string(to), string(from))
+	return err
+}
