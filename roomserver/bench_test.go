@@ -10,10 +10,12 @@ import (
 
 	"beffroi/internal/testkit"
 	"beffroi/matrix"
+	"beffroi/matrix/event"
 	"beffroi/policy"
 	"beffroi/policystore"
 	"beffroi/roomserver"
 	"beffroi/storage"
+	"beffroi/storage/rooms"
 )
 
 // BenchmarkSend sends durable messages from many goroutines at a time, to one
@@ -30,12 +32,8 @@ func BenchmarkSend(b *testing.B) {
 
 func benchmarkSend(b *testing.B, engine string, count int) {
 	db := testkit.OpenDB(b, engine)
-	gate, err := policystore.Open(b.Context(), policystore.Options{DB: db, Self: "one.example", Development: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	one := newNetwork().startWith(b, db, "one.example", gate)
-	ids := make([]matrix.RoomID, count)
+	one := newNetwork().startWith(b, db, "one.example", permissive(b, db))
+	ids, err := make([]matrix.RoomID, count), error(nil)
 	for i := range ids {
 		if ids[i], err = one.CreateRoom(b.Context(), roomserver.CreateRequest{CreateRequest: policy.CreateRequest{Creator: alice}}); err != nil {
 			b.Fatal(err)
@@ -48,9 +46,7 @@ func benchmarkSend(b *testing.B, engine string, count int) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			n := next.Add(1)
-			req := roomserver.SendRequest{Sender: alice, Room: ids[int(n)%count], Type: "m.room.message", Device: "D",
-				TxnID: fmt.Sprint(n), Content: json.RawMessage(`{"msgtype":"m.text","body":"a message of an ordinary length, as people write them"}`)}
-			if _, err := one.Send(context.Background(), req); err != nil {
+			if _, err := one.Send(context.Background(), message(ids[int(n)%count], fmt.Sprint(n))); err != nil {
 				b.Error(err)
 				return
 			}
@@ -60,22 +56,45 @@ func benchmarkSend(b *testing.B, engine string, count int) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "sends/s")
 }
 
-// benchmarkFloor writes rows of the size of events, 64 a commit.
+// benchmarkFloor writes the rows of such messages, with what the engine keeps in
+// order for them, and does nothing else: nothing is built, signed or judged,
+// and the room is not advanced.
 func benchmarkFloor(b *testing.B, engine string) {
 	db := testkit.OpenDB(b, engine)
-	row := storage.NewInsert("cursors", []string{"follower", "pos"}, "")
-	text := make([]byte, 900)
-	for i := range text {
-		text[i] = 'x'
+	one := newNetwork().startWith(b, db, "one.example", permissive(b, db))
+	room, err := one.CreateRoom(b.Context(), roomserver.CreateRequest{CreateRequest: policy.CreateRequest{Creator: alice}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	sent, err := one.Send(b.Context(), message(room, "first"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var model *rooms.Event
+	if err := db.View(b.Context(), func(r *storage.Reader) (err error) {
+		model, err = rooms.EventIn(b.Context(), r, room, sent)
+		return err
+	}); err != nil {
+		b.Fatal(err)
 	}
 	var next atomic.Int64
 	b.SetParallelism(64)
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			n := next.Add(1)
+			n := fmt.Sprintf("%012d", next.Add(1))
+			id := matrix.EventID(string(sent)[:len(sent)-len(n)] + n)
+			e, err := event.ParseStored(model.JSON(), id, model.Rules())
+			if err != nil {
+				b.Error(err)
+				return
+			}
 			if _, err := db.Append(context.Background(), func(_ context.Context, tx *storage.Tx) error {
-				tx.Insert(row, fmt.Sprint(n)+string(text), int64(tx.Next()))
+				row := *model
+				row.Event, row.Pos = e, tx.Next()
+				row.NID = int64(row.Pos)
+				rooms.InsertEvent(tx, &row)
+				rooms.AddTransaction(tx, alice, "D", n, id, e.OriginServerTS())
 				return nil
 			}); err != nil {
 				b.Error(err)
@@ -84,4 +103,17 @@ func benchmarkFloor(b *testing.B, engine string) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+func permissive(b *testing.B, db *storage.DB) *policystore.Store {
+	gate, err := policystore.Open(b.Context(), policystore.Options{DB: db, Self: "one.example", Development: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return gate
+}
+
+func message(room matrix.RoomID, txn string) roomserver.SendRequest {
+	return roomserver.SendRequest{Sender: alice, Room: room, Type: "m.room.message", Device: "D", TxnID: txn,
+		Content: json.RawMessage(`{"msgtype":"m.text","body":"a message of an ordinary length, as people write them"}`)}
 }

@@ -125,7 +125,7 @@ func sending() section {
 	}
 	return section{
 		title: "Durable sends",
-		intro: "Messages of many writers at a time, each answered after its commit. The floor of an engine is rows of the size of these events, written by the same committer and nothing else.",
+		intro: "Messages of many writers at a time, each answered after its commit. The floor of an engine is the same rows, an event and its transaction ID each with their indexes, written by the same committer and nothing else.",
 		units: []string{floorShare, manyShare, statements}, main: sends, long: true,
 		rows: []row{
 			send("SQLite, 64 rooms", "sqlite", "64", least(1500, sends), least(0.25, floorShare)),
