@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -29,6 +30,7 @@ type Tx struct {
 	Reader
 	head  Position
 	dirty bool
+	eager bool    // rows are swapped at once, so that who conflicts is known
 	rows  buffer  // of this writer
 	batch *buffer // of the writers before it in the same commit
 }
@@ -54,9 +56,18 @@ func (tx *Tx) settle(ctx context.Context, query string) error {
 	if !tx.rows.mentions(query) && !tx.batch.mentions(query) {
 		return nil
 	}
-	tx.dirty = true
-	all := append(*tx.batch, tx.rows...)
-	*tx.batch, tx.rows = nil, nil
+	return tx.flushAll(ctx)
+}
+
+// flushAll writes every waiting row.
+func (tx *Tx) flushAll(ctx context.Context) error {
+	err := tx.batch.merge(tx.rows)
+	all := *tx.batch
+	*tx.batch, tx.rows = buffer{}, buffer{}
+	tx.dirty = tx.dirty || !all.empty()
+	if err != nil {
+		return err
+	}
 	return tx.flush(ctx, all)
 }
 
@@ -71,10 +82,7 @@ func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) Row {
 // Snapshot returns the transaction as a reader, for functions that take one.
 // Rows that wait are written first.
 func (tx *Tx) Snapshot(ctx context.Context) (*Reader, error) {
-	all := append(*tx.batch, tx.rows...)
-	*tx.batch, tx.rows = nil, nil
-	tx.dirty = tx.dirty || len(all) > 0
-	return &tx.Reader, tx.flush(ctx, all)
+	return &tx.Reader, tx.flushAll(ctx)
 }
 
 func (r *Reader) exec(ctx context.Context, query string, args ...any) (int64, error) {
@@ -209,12 +217,16 @@ func (db *DB) commitLoop() {
 }
 
 func (db *DB) commitBatch(batch []*Commit) {
+	err := db.commit(batch, false)
+	if errors.Is(err, ErrConflict) && len(batch) > 1 {
+		err = db.commit(batch, true) // somebody else moved a row: this tells whose
+	}
 	// A bad writer hurts only itself. But where the database went away all have
 	// failed, and those whose commit was under way must not be written again: it
 	// may have happened.
-	if err := db.commit(batch); err != nil && len(batch) > 1 && !away(err) {
+	if err != nil && len(batch) > 1 && !away(err) {
 		for _, c := range batch {
-			_ = db.commit([]*Commit{c})
+			_ = db.commit([]*Commit{c}, true)
 		}
 	}
 	var head Position
@@ -237,7 +249,7 @@ func (db *DB) commitBatch(batch []*Commit) {
 }
 
 // commit runs the batch in one transaction and sets each writer's outcome.
-func (db *DB) commit(batch []*Commit) (err error) {
+func (db *DB) commit(batch []*Commit, eager bool) (err error) {
 	defer func() {
 		if err != nil {
 			for _, c := range batch {
@@ -259,19 +271,21 @@ func (db *DB) commit(batch []*Commit) (err error) {
 	if err := reader.QueryRow(ctx, lock).Scan(&before); err != nil {
 		return fmt.Errorf("lock log: %w", unavailable(err))
 	}
-	head, rows := before, buffer(nil)
+	head, rows := before, buffer{}
 	for _, c := range batch {
 		if c.pos, c.err = 0, c.ctx.Err(); c.err != nil {
 			continue // its caller has given up
 		}
-		tx := &Tx{Reader: reader, head: head, batch: &rows}
+		tx := &Tx{Reader: reader, head: head, batch: &rows, eager: eager}
 		if c.err = c.write(ctx, tx); c.err != nil {
 			if tx.dirty {
 				return c.err // its half cannot be taken out of the batch
 			}
 			continue
 		}
-		rows.merge(tx.rows)
+		if err := rows.merge(tx.rows); err != nil {
+			return err
+		}
 		head, c.pos = tx.head, tx.head
 	}
 	if err := reader.flush(ctx, rows); err != nil {

@@ -47,27 +47,46 @@ type buffered struct {
 
 // buffer keeps the tables in the order in which they were first written, so
 // that a row which others refer to is there before them.
-type buffer []buffered
+type buffer struct {
+	inserts []buffered
+	swaps   []*swaps
+}
+
+func (b *buffer) empty() bool { return len(b.inserts) == 0 && len(b.swaps) == 0 }
 
 func (b *buffer) add(ins *Insert, args []any) {
-	for i := range *b {
-		if (*b)[i].insert == ins {
-			(*b)[i].args = append((*b)[i].args, args...)
+	for i := range b.inserts {
+		if b.inserts[i].insert == ins {
+			b.inserts[i].args = append(b.inserts[i].args, args...)
 			return
 		}
 	}
-	*b = append(*b, buffered{ins, append(make([]any, 0, 8*len(args)), args...)})
+	b.inserts = append(b.inserts, buffered{ins, append(make([]any, 0, 8*len(args)), args...)})
 }
 
-func (b *buffer) merge(from buffer) {
-	for _, rows := range from {
+// merge takes over what a later writer of the same commit has left waiting.
+func (b *buffer) merge(from buffer) error {
+	for _, s := range from.swaps {
+		for _, args := range s.args {
+			if err := b.swap(s.swap, args); err != nil {
+				return err
+			}
+		}
+	}
+	for _, rows := range from.inserts {
 		b.add(rows.insert, rows.args)
 	}
+	return nil
 }
 
 // mentions reports whether a query reads or writes a table with rows waiting.
-func (b buffer) mentions(query string) bool {
-	for _, rows := range b {
+func (b *buffer) mentions(query string) bool {
+	for _, s := range b.swaps {
+		if strings.Contains(query, s.swap.table) {
+			return true
+		}
+	}
+	for _, rows := range b.inserts {
 		if strings.Contains(query, rows.insert.table) {
 			return true
 		}
@@ -84,9 +103,9 @@ func (tx *Tx) Insert(ins *Insert, args ...any) {
 	tx.rows.add(ins, args)
 }
 
-// flush writes the rows of b.
+// flush writes the rows of b. A row may be new and moved in the same commit.
 func (r *Reader) flush(ctx context.Context, b buffer) error {
-	for _, rows := range b {
+	for _, rows := range b.inserts {
 		args := rows.args
 		for i, size := range insertSizes {
 			for step := size * rows.insert.columns; len(args) >= step; args = args[step:] {
@@ -94,6 +113,11 @@ func (r *Reader) flush(ctx context.Context, b buffer) error {
 					return fmt.Errorf("insert into %s: %w", rows.insert.table, err)
 				}
 			}
+		}
+	}
+	for _, s := range b.swaps {
+		if err := s.flush(ctx, r); err != nil {
+			return err
 		}
 	}
 	return nil

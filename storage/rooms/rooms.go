@@ -131,18 +131,18 @@ func (a Advance) Apply(ctx context.Context, tx *storage.Tx) error {
 	if err != nil {
 		return err
 	}
-	const q = `
-		UPDATE rooms SET version = $1, tips = $2, depth = $3, head_pos = $4,
-			joined = joined + $5, invited = invited + $6, deltas = deltas + $7
-		WHERE room_nid = $8 AND version = $9 AND tips = $10`
-	switch n, err := tx.Exec(ctx, q, a.To, tips, a.Depth, int64(a.HeadPos), a.Joined, a.Invited, a.Deltas, a.NID, a.From, from); {
-	case err != nil:
-		return fmt.Errorf("advance room: %w", err)
-	case n == 0:
-		return storage.ErrConflict
-	}
-	return nil
+	return tx.Swap(ctx, advance, a.NID, a.From, a.To, from, tips, a.Depth, int64(a.HeadPos), a.Joined, a.Invited, int64(a.Deltas))
 }
+
+var advance = storage.NewSwap("rooms",
+	storage.SwapColumn{Name: "room_nid", Type: "BIGINT", Does: storage.SwapKey},
+	storage.SwapColumn{Name: "version", Type: "BIGINT", Does: storage.SwapCompare},
+	storage.SwapColumn{Name: "tips", Type: "TEXT", Does: storage.SwapCompare},
+	storage.SwapColumn{Name: "depth", Type: "BIGINT", Does: storage.SwapSet},
+	storage.SwapColumn{Name: "head_pos", Type: "BIGINT", Does: storage.SwapSet},
+	storage.SwapColumn{Name: "joined", Type: "BIGINT", Does: storage.SwapAdd},
+	storage.SwapColumn{Name: "invited", Type: "BIGINT", Does: storage.SwapAdd},
+	storage.SwapColumn{Name: "deltas", Type: "BIGINT", Does: storage.SwapAdd})
 
 func tipsText(tips []matrix.EventID) (string, error) {
 	if len(tips) == 0 {
