@@ -65,6 +65,14 @@ func (s *Server) stateAfter(ctx context.Context, rm *room, id matrix.EventID) (f
 		if e.Status == rooms.Outlier || e.Pos < 0 {
 			return matrix.NotFound("the state at event %s is not known", id)
 		}
+		f.event = e
+		switch same, err := rm.unchangedSince(ctx, r, e); {
+		case err != nil:
+			return err
+		case same:
+			f.state = rm.state
+			return nil
+		}
 		before, err := rooms.StateBeforeEvent(ctx, r, e)
 		if err != nil {
 			return err
@@ -72,7 +80,6 @@ func (s *Server) stateAfter(ctx context.Context, rm *room, id matrix.EventID) (f
 		if changesState(e) {
 			before[e.StateTuple()] = e.NID
 		}
-		f.event = e
 		f.state, err = s.named(ctx, r, rm, before)
 		return err
 	})
@@ -80,6 +87,22 @@ func (s *Server) stateAfter(ctx context.Context, rm *room, id matrix.EventID) (f
 		rm.remember(id, f)
 	}
 	return f, err
+}
+
+// unchangedSince reports whether the state after an event is known to be that
+// of the room now: the event stood where the room did, and nothing moved it
+// since. A state event that failed softly has not become part of it.
+func (rm *room) unchangedSince(ctx context.Context, r *storage.Reader, e *rooms.Event) (bool, error) {
+	if e.SnapshotNID != 0 {
+		return false, nil
+	}
+	if changesState(e) {
+		if now := rm.state[e.StateTuple()]; now == nil || now.id != e.ID() {
+			return false, nil
+		}
+	}
+	changed, err := rooms.StateChangedAfter(ctx, r, rm.nid, e.Pos)
+	return !changed, err
 }
 
 // remember keeps the state after a tip for the next event of a fork.

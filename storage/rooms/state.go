@@ -76,6 +76,18 @@ func StateEventsOf(ctx context.Context, r *storage.Reader, roomNIDs []int64, typ
 	return found, err
 }
 
+// StateChangedAfter reports whether the state of a room changed after a
+// position.
+func StateChangedAfter(ctx context.Context, r *storage.Reader, roomNID int64, pos storage.Position) (bool, error) {
+	var one int
+	const q = `SELECT 1 FROM state_delta WHERE room_nid = $1 AND pos > $2 LIMIT 1`
+	err := r.QueryRow(ctx, q, roomNID, int64(pos)).Scan(&one)
+	if storage.NoRows(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Delta is one change of the state. A number of 0 stands for none.
 type Delta struct {
 	event.StateTuple
