@@ -57,6 +57,9 @@ func tooLarge(maxBytes int64) error {
 
 // decode reads the body into In, as [JSON] promises.
 func decode[In any](r *http.Request, maxBytes int64) (in In, err error) {
+	if _, stream := any(in).(Stream); stream {
+		return in, nil
+	}
 	if _, none := any(in).(None); none || r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return in, nil
 	}

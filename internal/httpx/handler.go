@@ -36,9 +36,10 @@ type Func[Who, In, Out any] = func(ctx context.Context, who Who, r *http.Request
 // most [MaxBody] bytes: M_NOT_JSON where it is not JSON, M_BAD_JSON where it
 // is not an object, has a duplicate key or is nested too deeply, or has a
 // field of the wrong type, M_TOO_LARGE where it is too long. In may be
-// json.RawMessage, which gets the object in canonical form.
+// json.RawMessage, which gets the object in canonical form, or [Stream], which
+// is not read before fn does it.
 //
-// Out may be [Raw], [Status] or [Content]; all else is marshalled.
+// Out may be [Raw], [Status], [Content] or [File]; all else is marshalled.
 //
 // A route therefore says in one line who may call it and what it does.
 func JSON[Who, In, Out any](auth func(*http.Request) (Who, error), fn Func[Who, In, Out]) http.Handler {
@@ -74,6 +75,10 @@ func call[Who, In, Out any](w http.ResponseWriter, r *http.Request, maxBytes int
 	in, err := decode[In](r, maxBytes)
 	if err != nil {
 		return out, err
+	}
+	if stream, ok := any(&in).(*Stream); ok {
+		*stream = newStream(r, control)
+		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	}
 	if hasBody {
 		_ = control.SetReadDeadline(time.Time{})

@@ -81,6 +81,10 @@ func respond(w http.ResponseWriter, r *http.Request, out any) {
 		body.write(w, r)
 	case *Content:
 		body.write(w, r)
+	case File:
+		body.write(w, r)
+	case *File:
+		body.write(w, r)
 	case Raw:
 		writeJSON(w, r, code, body)
 	default:

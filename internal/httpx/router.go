@@ -3,6 +3,7 @@ package httpx
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -114,7 +115,7 @@ func commonHeaders(h http.Header) {
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 	h.Set("Access-Control-Allow-Headers", "X-Requested-With, Content-Type, Authorization")
-	h.Set("Access-Control-Expose-Headers", "ETag, Retry-After")
+	h.Set("Access-Control-Expose-Headers", "Content-Disposition, ETag, Retry-After")
 	h.Set("X-Content-Type-Options", "nosniff")
 }
 
@@ -195,6 +196,17 @@ func (w *recorder) Write(b []byte) (int, error) {
 		w.status = http.StatusOK
 	}
 	return w.ResponseWriter.Write(b)
+}
+
+// ReadFrom lets a file go to the connection by way of the kernel.
+func (w *recorder) ReadFrom(from io.Reader) (int64, error) {
+	if !w.open {
+		return io.Copy(io.Discard, from)
+	}
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return io.Copy(w.ResponseWriter, from)
 }
 
 // refuse answers a request that no route took.
