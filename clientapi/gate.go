@@ -33,6 +33,9 @@ func (s *Server) ask(r *http.Request, action policy.Action, who *caller) error {
 			return err
 		}
 	}
+	if name, err := matrix.ParseServerName(r.PathValue("serverName")); err == nil && action == policy.ActionReadMedia && name.Normalise() != s.ServerName.Normalise() {
+		req.Server = name
+	}
 	return s.Gate.Check(r.Context(), &req)
 }
 

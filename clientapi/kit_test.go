@@ -24,6 +24,8 @@ import (
 	"beffroi/internal/testkit"
 	"beffroi/matrix"
 	"beffroi/matrix/signing"
+	"beffroi/media"
+	"beffroi/media/blobs"
 	"beffroi/policystore"
 	"beffroi/roomserver"
 	"beffroi/storage"
@@ -80,11 +82,33 @@ func startOn(t *testing.T, db *storage.DB, change ...options) *host {
 	co.Rooms = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: gate, Remote: others})
 	co.Keys = e2ee.New(e2ee.Options{DB: db, ServerName: server, Remote: others, Outbox: sendqueue.Outbox{}})
 	co.Remote = others
+	if co.Media == nil {
+		co.Media = newMedia(t, db)
+	}
 	co.Sync = syncapi.New(syncapi.Options{DB: db, Bus: hints, Rooms: co.Rooms, Devices: co.Keys})
 	run(t, co.Sync.Run)
 	h := &host{router: httpx.NewRouter(httpx.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil))}), accounts: co.Accounts, gate: gate, db: db}
 	clientapi.New(co).Routes(h.router)
 	return h
+}
+
+// newMedia returns the owner of files, with small limits.
+func newMedia(t *testing.T, db *storage.DB, change ...func(*media.Options)) *media.Server {
+	t.Helper()
+	store, err := blobs.NewDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := media.Options{DB: db, ServerName: server, Store: store, Folder: t.TempDir(), MaxUpload: 1 << 20, MaxRemote: 1 << 20}
+	for _, fn := range change {
+		fn(&o)
+	}
+	m, err := media.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, m.Run)
+	return m
 }
 
 // run runs a component until the test ends.
@@ -164,6 +188,10 @@ func (h *host) call(t testing.TB, token, method, path string, body any) reply {
 func (h *host) serve(r *http.Request) reply {
 	w := httptest.NewRecorder()
 	h.router.ServeHTTP(w, r)
+	return toReply(w)
+}
+
+func toReply(w *httptest.ResponseRecorder) reply {
 	return reply{w.Code, w.Header(), gjson.Parse(w.Body.String())}
 }
 

@@ -34,6 +34,8 @@ var rates = map[policy.Action]limit{
 	policy.ActionJoin:        {user: rate{60, time.Second}, network: rate{2000, 20 * time.Millisecond}},
 	policy.ActionKnock:       {user: rate{60, time.Second}, network: rate{2000, 20 * time.Millisecond}},
 	policy.ActionInvite:      {user: rate{100, 500 * time.Millisecond}, network: rate{2000, 20 * time.Millisecond}},
+	policy.ActionUploadMedia: {user: rate{100, 500 * time.Millisecond}, network: rate{2000, 20 * time.Millisecond}},
+	policy.ActionReadMedia:   {user: rate{1000, 20 * time.Millisecond}, network: rate{20000, time.Millisecond}},
 	reporting:                {user: rate{20, 10 * time.Second}, network: rate{500, 100 * time.Millisecond}},
 	policy.ActionReadProfile: {user: rate{500, 50 * time.Millisecond}, network: rate{5000, 5 * time.Millisecond}},
 }

@@ -78,7 +78,7 @@ func (rt *route) paths() []string {
 	if rest, ok := strings.CutPrefix(rt.path, v3+"/"); ok {
 		out = append(out, r0+"/"+rest)
 	}
-	return append(out, unstable[rt.path]...)
+	return append(append(out, oldMediaNames(rt.path)...), unstable[rt.path]...)
 }
 
 // admit returns what stands before the handler of a route: form, session,

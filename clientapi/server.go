@@ -13,6 +13,7 @@ import (
 	"beffroi/e2ee"
 	"beffroi/internal/httpx"
 	"beffroi/matrix"
+	"beffroi/media"
 	"beffroi/policy"
 	"beffroi/policystore"
 	"beffroi/roomserver"
@@ -43,6 +44,7 @@ type Options struct {
 	Rooms      *roomserver.Server
 	Keys       *e2ee.Server
 	Sync       *syncapi.Server
+	Media      *media.Server
 	Gate       Gate
 	Remote     Remote
 

@@ -77,6 +77,7 @@ func (c *Config) mistakes() []mistake {
 	c.checkFederation(&k)
 	c.checkMail(&k)
 	c.checkRetention(&k)
+	c.checkMedia(&k)
 	if c.Registration.Secret != "" && !c.Development {
 		k.bad("registration.secret", "is only allowed with development")
 	}

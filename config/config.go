@@ -61,6 +61,7 @@ type Config struct {
 	Metrics      Metrics      `yaml:"metrics"`
 	Registration Registration `yaml:"registration"`
 	Retention    Retention    `yaml:"retention"`
+	Media        Media        `yaml:"media"`
 	SMTP         SMTP         `yaml:"smtp"`
 	Log          Log          `yaml:"log"`
 }
@@ -214,6 +215,7 @@ func Default() Config {
 		Client:     Client{Listen: "127.0.0.1:8008"},
 		Federation: Federation{Listen: ":8448", Timeout: 30 * time.Second},
 		Metrics:    Metrics{Listen: "127.0.0.1:8009"},
+		Media:      defaultMedia(),
 		SMTP:       SMTP{Port: 587, TLS: SMTPStartTLS},
 		Log:        Log{Format: "text", Level: "info"},
 	}

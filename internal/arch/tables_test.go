@@ -53,7 +53,11 @@ var mayImport = map[string][]string{
 	"roomserver": join(language, "bus", "policy", "storage", "storage/rooms"),
 	"account":    join(language, "bus", "policy", "storage", "storage/keys", "storage/users"),                  // a device goes with its keys
 	"e2ee":       join(language, "bus", "policy", "storage", "storage/keys", "storage/rooms", "storage/users"), // reads who shares a room
-	"media":      join(language, "bus", "policy", "storage", "storage/files"),
+	"media":      join(language, "bus", "media/thumbs", "policy", "storage", "storage/files"),
+
+	// What media works with.
+	"media/blobs":  nil,
+	"media/thumbs": nil,
 
 	// Followers: they read the log from a cursor of their own.
 	"syncapi":              join(language, "bus", "policy", "roomserver", "storage", "storage/keys", "storage/rooms", "storage/users"), // what one may see is the rooms' to say

@@ -30,6 +30,7 @@ import (
 	"beffroi/internal/obs"
 	"beffroi/matrix"
 	"beffroi/matrix/signing"
+	"beffroi/media"
 	"beffroi/policystore"
 	"beffroi/roomserver"
 	"beffroi/storage"
@@ -46,6 +47,7 @@ type Node struct {
 	Rooms    *roomserver.Server
 	Devices  *e2ee.Server
 	Sync     *syncapi.Server
+	Media    *media.Server
 	Key      signing.Key
 
 	config      config.Config
@@ -73,7 +75,7 @@ func Open(ctx context.Context, c config.Config) (n *Node, err error) {
 		return nil, err
 	}
 	n.DB.OnCommit(n.bus.Publish)
-	for _, step := range []func(context.Context) error{n.openPolicy, n.openFederation, n.openOwners, n.openEdges} {
+	for _, step := range []func(context.Context) error{n.openPolicy, n.openFederation, n.openOwners, n.openMedia, n.openEdges} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.DB.Close())
 		}
@@ -156,7 +158,7 @@ func (n *Node) openEdges(context.Context) error {
 	n.Sync = syncapi.New(syncapi.Options{DB: n.DB, Bus: n.bus, Rooms: n.Rooms, Devices: n.Devices, Logger: n.log})
 	router := httpx.NewRouter(httpx.Options{Listener: "client", Metrics: n.registry, Log: n.log, TrustedProxies: c.Client.TrustedProxies})
 	clientapi.New(clientapi.Options{ServerName: c.ServerName, Accounts: n.Accounts, Rooms: n.Rooms, Keys: n.Devices,
-		Sync: n.Sync, Gate: n.Policy, Remote: n.remote, PublicURL: c.ClientURL(), Development: c.Development}).Routes(router)
+		Sync: n.Sync, Media: n.Media, Gate: n.Policy, Remote: n.remote, PublicURL: c.ClientURL(), Development: c.Development}).Routes(router)
 	adminapi.New(adminapi.Options{Policy: n.Policy, Alone: c.PolicyAlone}).Routes(router)
 	router.Handle("GET /health", http.HandlerFunc(n.health))
 	n.client = router
@@ -192,7 +194,7 @@ func (n *Node) Run(ctx context.Context, l Listeners) error {
 	}
 	for name, run := range map[string]func(context.Context) error{
 		"policy": n.Policy.Run, "rooms": n.Rooms.Run, "accounts": n.Accounts.Run, "devices": n.Devices.Run, "sync": n.Sync.Run,
-		"inbox": n.inbox.Run, "send queue": n.queue.Run, "sweep": n.sweeper.Run, "shadow": n.Policy.RunShadow, "profiles": n.followProfiles,
+		"media": n.Media.Run, "inbox": n.inbox.Run, "send queue": n.queue.Run, "sweep": n.sweeper.Run, "shadow": n.Policy.RunShadow, "profiles": n.followProfiles,
 	} {
 		group.Go(func() error {
 			if err := run(running); err != nil && running.Err() == nil {

@@ -1,0 +1,74 @@
+package config
+
+import (
+	"time"
+)
+
+// Media is how files are kept: what people send, and copies of what they fetch
+// from other servers.
+type Media struct {
+	// The longest file that can be uploaded.
+	MaxUpload Size `yaml:"max_upload"`
+
+	// The longest file that is fetched from another server.
+	MaxRemote Size `yaml:"max_remote"`
+
+	// What all files that one account has uploaded may take. 0 means no bound.
+	UserQuota Size `yaml:"user_quota"`
+
+	// How long a file of this server is kept that nobody looks at, such as
+	// 8760h for a year. 0 means for ever.
+	LocalRetention time.Duration `yaml:"local_retention"`
+
+	// How long a copy of a file of another server is kept that nobody looks at.
+	// It is fetched again when somebody does. 0 means for ever.
+	RemoteRetention time.Duration `yaml:"remote_retention"`
+
+	// Which files are served to whoever knows their name, by the endpoints from
+	// before clients had to log in for it: never, always, or those that came
+	// before a day such as 2026-01-31.
+	Public string `yaml:"public"`
+}
+
+// The words of media.public that are no day.
+const (
+	MediaPublicNever  = "never"
+	MediaPublicAlways = "always"
+)
+
+// PublicBefore returns the day before which files are public, and whether all
+// of them are.
+func (m *Media) PublicBefore() (day time.Time, all bool) {
+	if m.Public == MediaPublicAlways {
+		return time.Time{}, true
+	}
+	day, _ = time.ParseInLocation(time.DateOnly, m.Public, time.UTC) // never is no day, and nothing came before it
+	return day, false
+}
+
+// maxMediaFile bounds the bounds: a file goes through memory and the disk of
+// this machine in pieces, and no client sends a longer one.
+const maxMediaFile Size = 16 << 30
+
+func (c *Config) checkMedia(k *checker) {
+	m := &c.Media
+	for key, size := range map[string]Size{"media.max_upload": m.MaxUpload, "media.max_remote": m.MaxRemote} {
+		if size < 1 || size > maxMediaFile {
+			k.bad(key, "must be between 1B and %s", maxMediaFile)
+		}
+	}
+	for key, kept := range map[string]time.Duration{"media.local_retention": m.LocalRetention, "media.remote_retention": m.RemoteRetention} {
+		if kept != 0 && kept < 24*time.Hour {
+			k.bad(key, "must be 0 or at least 24h: it is noted to the hour when a file was looked at")
+		}
+	}
+	if m.Public != MediaPublicNever && m.Public != MediaPublicAlways {
+		if _, err := time.Parse(time.DateOnly, m.Public); err != nil {
+			k.bad("media.public", "%q is neither never, always, nor a day such as 2026-01-31", m.Public)
+		}
+	}
+}
+
+func defaultMedia() Media {
+	return Media{MaxUpload: 100 << 20, MaxRemote: 100 << 20, RemoteRetention: 90 * 24 * time.Hour, Public: MediaPublicNever}
+}
