@@ -211,7 +211,7 @@ func TestWhatEndsASession(t *testing.T) {
 				"ORG_MATRIX_EXPIRED_ACCOUNT", "ORG_MATRIX_EXPIRED_ACCOUNT", true,
 			},
 			"deactivated": {
-				func(u matrix.UserID) error { return s.Deactivate(ctx, u, &account.Proof{User: u}) }, nil,
+				func(u matrix.UserID) error { return s.Deactivate(ctx, u, false, &account.Proof{User: u}) }, nil,
 				"M_UNKNOWN_TOKEN", "M_FORBIDDEN", false,
 			},
 		} {

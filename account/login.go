@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"strings"
+	"time"
 
 	"beffroi/matrix"
 	"beffroi/storage"
@@ -16,6 +17,7 @@ import (
 const (
 	IdentifierUser  = "m.id.user"
 	IdentifierOther = "m.id.thirdparty"
+	IdentifierPhone = "m.id.phone"
 )
 
 // Identifier says who somebody claims to be.
@@ -32,6 +34,9 @@ type Client struct {
 	DisplayName string
 	// Source is its address, for the limits and the list of devices.
 	Source string
+	// Refresh says that the client can refresh its access token, which then
+	// does not live for ever.
+	Refresh bool
 }
 
 // Login is a new session. Token is the only copy of the access token.
@@ -39,6 +44,10 @@ type Login struct {
 	User   matrix.UserID
 	Device matrix.DeviceID
 	Token  string // "" where no login was wanted
+	// Refresh is the refresh token, "" where the access token has no end.
+	Refresh string
+	// Lifetime is that of the access token. 0 is for ever.
+	Lifetime time.Duration
 }
 
 const (
@@ -158,6 +167,8 @@ func (s *Server) identify(ctx context.Context, r *storage.Reader, id Identifier)
 			return "", nil
 		}
 		return users.ThreepidOwner(ctx, r, users.MediumEmail, address)
+	case IdentifierPhone:
+		return "", nil // no account has a telephone
 	}
 	return "", matrix.NewError(400, "M_UNKNOWN", "%s is not an identifier type of this server", clip(id.Type))
 }
@@ -183,6 +194,9 @@ type newSession struct {
 	device users.Device
 	chosen bool // by the client
 	token  string
+
+	refresh  string        // the refresh token, or ""
+	lifetime time.Duration // of the token; 0 is for ever
 }
 
 func (s *Server) newSession(user matrix.UserID, c Client) *newSession {
@@ -190,6 +204,9 @@ func (s *Server) newSession(user matrix.UserID, c Client) *newSession {
 	n.device = users.Device{ID: c.DeviceID, DisplayName: c.DisplayName, Created: s.now(), Seen: s.now(), SeenIP: c.Source}
 	if !n.chosen {
 		n.device.ID = matrix.DeviceID(randomID()[:10])
+	}
+	if c.Refresh {
+		s.refreshable(n)
 	}
 	return n
 }
@@ -226,8 +243,20 @@ func (n *newSession) write(ctx context.Context, tx *storage.Tx) error {
 	if err := users.AddDevice(ctx, tx, n.user, n.device); err != nil {
 		return err
 	}
-	return users.AddToken(ctx, tx, users.Token{
-		Hash: hash(n.token), User: n.user, Device: n.device.ID, Created: n.device.Created})
+	if err := users.AddToken(ctx, tx, n.accessToken()); err != nil {
+		return err
+	}
+	return n.writeRefresh(ctx, tx, "")
 }
 
-func (n *newSession) login() Login { return Login{n.user, n.device.ID, n.token} }
+func (n *newSession) accessToken() users.Token {
+	t := users.Token{Hash: hash(n.token), User: n.user, Device: n.device.ID, Created: n.device.Created}
+	if n.lifetime > 0 {
+		t.Expires = t.Created + n.lifetime.Milliseconds()
+	}
+	return t
+}
+
+func (n *newSession) login() Login {
+	return Login{User: n.user, Device: n.device.ID, Token: n.token, Refresh: n.refresh, Lifetime: n.lifetime}
+}

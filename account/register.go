@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
+	"strings"
 
 	"beffroi/matrix"
 	"beffroi/policy"
@@ -142,7 +143,7 @@ func (s *Server) newUser(hashed string) users.User {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3registeravailable
 func (s *Server) Available(ctx context.Context, localpart string) error {
-	user, err := s.validName(localpart)
+	user, err := s.validName(lower(localpart))
 	if err != nil {
 		return err
 	}
@@ -156,6 +157,19 @@ func (s *Server) Available(ctx context.Context, localpart string) error {
 		}
 		return err
 	})
+}
+
+// lower maps a name that somebody asks for to the localpart that is meant:
+// there are no capitals in localparts.
+//
+// https://spec.matrix.org/v1.19/appendices/#mapping-from-other-character-sets
+func lower(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, name)
 }
 
 func errInUse() error {
@@ -214,12 +228,12 @@ func (s *Server) create(ctx context.Context, n newAccount) (user matrix.UserID, 
 // freeName returns the name of the account: the one that its address gives,
 // with a number if it is taken, or the one that was asked for.
 func (s *Server) freeName(ctx context.Context, tx *storage.Tx, n newAccount, fallback string) (matrix.UserID, error) {
-	base, suffixes := n.chosen, 1
+	base, suffixes := lower(n.chosen), 1
 	switch {
 	case n.email != "" && n.proof != nil:
 		base, suffixes = LocalpartOf(n.email), maxSuffix
 	case base == "":
-		base = "u-" + lowerID(fallback)
+		base = "u-" + lower(fallback[:12])
 	}
 	for i := range suffixes {
 		name := base
@@ -239,16 +253,6 @@ func (s *Server) freeName(ctx context.Context, tx *storage.Tx, n newAccount, fal
 		}
 	}
 	return "", errInUse()
-}
-
-func lowerID(id string) string {
-	b := []byte(id[:12])
-	for i := range b {
-		if b[i] >= 'A' && b[i] <= 'Z' {
-			b[i] += 'a' - 'A'
-		}
-	}
-	return string(b)
 }
 
 func (s *Server) write(ctx context.Context, tx *storage.Tx, user matrix.UserID, n newAccount) error {

@@ -48,7 +48,8 @@ func TestRegisterNames(t *testing.T) {
 		code               string
 	}{
 		"good":                {"al.ice_=-/+1", "p", "", ""},
-		"upper case":          {"Alice", "p", "", "M_INVALID_USERNAME"},
+		"upper case":          {"Alice", "p", "", ""},
+		"other upper case":    {"ÉMILE", "p", "", "M_INVALID_USERNAME"},
 		"space":               {"a b", "p", "", "M_INVALID_USERNAME"},
 		"too long":            {strings.Repeat("a", 255-len("@:"+serverName)+1), "p", "", "M_INVALID_USERNAME"},
 		"longest":             {strings.Repeat("a", 255-len("@:"+serverName)), "p", "", ""},

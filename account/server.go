@@ -39,6 +39,9 @@ type Options struct {
 	RegistrationSecret string
 	// MinPasswordLength is in characters. 0 is 12, or 1 in development.
 	MinPasswordLength int
+	// TokenLifetime is how long an access token lives whose client can refresh
+	// it. 0 is an hour.
+	TokenLifetime time.Duration
 	// Validity is how long a new account lives. 0 is for ever.
 	Validity time.Duration
 
@@ -67,6 +70,9 @@ func New(o Options) (*Server, error) {
 		if o.Development {
 			o.MinPasswordLength = 1
 		}
+	}
+	if o.TokenLifetime == 0 {
+		o.TokenLifetime = defaultTokenLifetime
 	}
 	if o.Language == "" {
 		o.Language = "fr"

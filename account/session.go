@@ -134,6 +134,11 @@ func (s *Server) loadSession(ctx context.Context, hashed string, now int64) (ses
 		return session, err
 	}
 	session = sessionOf(found)
+	if session.expires != 0 {
+		if err := s.confirm(ctx, hashed); err != nil {
+			return session, err
+		}
+	}
 	s.sessions.put(hashed, session, marks, now)
 	return session, nil
 }

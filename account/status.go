@@ -49,12 +49,17 @@ func (s *Server) ResetPassword(ctx context.Context, user matrix.UserID, password
 	return s.ChangePassword(ctx, &Proof{User: user}, password, true, "")
 }
 
-// Deactivate ends an account for good: nobody can log in or have its name, its
-// devices, password, addresses and key backups are gone. Its rooms are for others to leave:
-// they see the change of its sessions.
+// OpDeactivate is the operation of a [Challenge] before [Server.Deactivate].
+const OpDeactivate = "deactivate"
+
+// Deactivate ends the account of a proof for good: nobody can log in or have
+// its name; its devices, password, addresses, profile and key backups are
+// gone. With erase its account data goes too, and who comes into a room later
+// does not read what it wrote. Its rooms are for another owner to leave: see
+// [Server.Departures].
 //
 // https://spec.matrix.org/v1.19/client-server-api/#account-deactivation
-func (s *Server) Deactivate(ctx context.Context, user matrix.UserID, proof *Proof) error {
+func (s *Server) Deactivate(ctx context.Context, user matrix.UserID, erase bool, proof *Proof) error {
 	return s.append(ctx, user, func(ctx context.Context, tx *storage.Tx) error {
 		if err := s.spendable(ctx, tx, proof); err != nil {
 			return err
@@ -66,21 +71,45 @@ func (s *Server) Deactivate(ctx context.Context, user matrix.UserID, proof *Proo
 		if err := s.spend(ctx, tx, proof); err != nil {
 			return err
 		}
-		if err := users.SetPassword(ctx, tx, user, ""); err != nil {
-			return err
+		if erase {
+			if err := users.Erase(ctx, tx, user, s.now()); err != nil {
+				return err
+			}
 		}
-		if err := users.DeleteThreepids(ctx, tx, user); err != nil {
+		for _, step := range []func(context.Context, *storage.Tx, matrix.UserID) error{
+			users.DeleteThreepids, users.DeleteShortTokens, users.DeleteProfile, keys.DeleteBackups,
+		} {
+			if err := step(ctx, tx, user); err != nil {
+				return err
+			}
+		}
+		if err := users.SetPassword(ctx, tx, user, ""); err != nil {
 			return err
 		}
 		if err := deleteAllDevices(ctx, tx, user, ""); err != nil {
 			return err
 		}
-		if err := keys.DeleteBackups(ctx, tx, user); err != nil {
+		if err := users.AddDeparture(ctx, tx, user, s.now()); err != nil {
 			return err
 		}
 		u.Deactivated = true
 		return users.SetStatus(ctx, tx, u)
 	})
+}
+
+// Departures returns at most limit accounts that were deactivated and have
+// still to leave their rooms.
+func (s *Server) Departures(ctx context.Context, limit int) (list []matrix.UserID, err error) {
+	err = s.DB.View(ctx, func(r *storage.Reader) error {
+		list, err = users.Departures(ctx, r, limit)
+		return err
+	})
+	return list, err
+}
+
+// Departed notes that an account has left its rooms.
+func (s *Server) Departed(ctx context.Context, user matrix.UserID) error {
+	return s.append(ctx, "", func(ctx context.Context, tx *storage.Tx) error { return users.Departed(ctx, tx, user) })
 }
 
 // AdminProof is the proof of an administrator, whose own session is enough.

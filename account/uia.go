@@ -256,6 +256,21 @@ func (s *Server) tokenStage(ctx context.Context, u *uiaState, token string) erro
 	return err
 }
 
+// ValidRegistrationToken reports whether somebody could register with a token
+// now. Where nobody can register at all it is M_FORBIDDEN.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1registermloginregistration_tokenvalidity
+func (s *Server) ValidRegistrationToken(ctx context.Context, token string) (bool, error) {
+	if _, err := s.flows(ctx); err != nil {
+		return false, err
+	}
+	err := s.tokenStage(ctx, &uiaState{}, token)
+	if matrix.IsCode(err, "M_FORBIDDEN") {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // fill completes a proof with what its stages found out.
 func (s *Server) fill(ctx context.Context, p *Proof, u *uiaState) error {
 	p.User, p.mailSID, p.token = u.user, u.MailSID, u.TokenHash

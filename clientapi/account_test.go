@@ -56,8 +56,22 @@ func TestWellKnownNeedsConfiguration(t *testing.T) {
 	h := start(t, func(_ *account.Options, o *clientapi.Options, _ *policystore.Options) {
 		o.PublicURL, o.FederationAddress = "", ""
 	})
-	for _, path := range []string{"client", "server"} {
+	for _, path := range []string{"client", "server", "support", "policy_server"} {
 		h.call(t, "", "GET", "/.well-known/matrix/"+path, nil).wants(t, http.StatusNotFound, "M_NOT_FOUND")
+	}
+}
+
+func TestWellKnownSupport(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(_ *account.Options, o *clientapi.Options, _ *policystore.Options) {
+		o.Support = clientapi.Support{Page: "https://help.example", Contacts: []clientapi.Contact{
+			{Role: "m.role.admin", MatrixID: "@admin:here.example"}, {Role: "m.role.security", Email: "ssi@here.example"}}}
+	})
+	got := h.call(t, "", "GET", "/.well-known/matrix/support", nil).ok(t)
+	const want = `{"contacts":[{"role":"m.role.admin","matrix_id":"@admin:here.example"},` +
+		`{"role":"m.role.security","email_address":"ssi@here.example"}],"support_page":"https://help.example"}`
+	if got.Raw != want {
+		t.Error(got.Raw)
 	}
 }
 
@@ -78,10 +92,15 @@ func TestLogin(t *testing.T) {
 		"wrong password":  {`{"type":"m.login.password","password":"x","user":"alice"}`, 403, "M_FORBIDDEN"},
 		"no such user":    {`{` + password + `,"user":"eve"}`, 403, "M_FORBIDDEN"},
 		"other server":    {`{` + password + `,"user":"@alice:away.example"}`, 403, "M_FORBIDDEN"},
-		"no password":     {`{"type":"m.login.password","user":"alice"}`, 403, "M_FORBIDDEN"},
+		"no password":     {`{"type":"m.login.password","user":"alice"}`, 400, "M_MISSING_PARAM"},
+		"no user":         {`{` + password + `}`, 400, "M_MISSING_PARAM"},
+		"capitals":        {`{` + password + `,"user":"Alice"}`, 200, ""},
 		"unknown address": {`{` + password + `,"medium":"email","address":"a@b.example"}`, 403, "M_FORBIDDEN"},
-		"odd identifier":  {`{` + password + `,"identifier":{"type":"m.id.phone"}}`, 400, "M_UNKNOWN"},
-		"odd type":        {`{"type":"m.login.token","token":"x"}`, 400, "M_UNKNOWN"},
+		"odd identifier":  {`{` + password + `,"identifier":{"type":"m.id.example"}}`, 400, "M_UNKNOWN"},
+		"phone":           {`{` + password + `,"identifier":{"type":"m.id.phone","country":"FR","phone":"1"}}`, 403, "M_FORBIDDEN"},
+		"odd type":        {`{"type":"m.login.example","token":"x"}`, 400, "M_UNKNOWN"},
+		"odd token":       {`{"type":"m.login.token","token":"x"}`, 403, "M_FORBIDDEN"},
+		"empty token":     {`{"type":"m.login.token"}`, 400, "M_MISSING_PARAM"},
 		"no type":         {`{}`, 400, "M_MISSING_PARAM"},
 		"long device":     {`{` + password + `,"user":"alice","device_id":"` + strings.Repeat("x", 256) + `"}`, 400, "M_INVALID_PARAM"},
 	} {

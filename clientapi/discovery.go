@@ -59,6 +59,38 @@ func (s *Server) wellKnownServer(context.Context, *caller, *http.Request, httpx.
 	return map[string]string{"m.server": s.FederationAddress}, nil
 }
 
+// Support says whom one turns to about a server, in the form of its document.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixsupport
+type Support struct {
+	Contacts []Contact `json:"contacts,omitempty"`
+	Page     string    `json:"support_page,omitempty"`
+}
+
+// Contact is a person or a desk. One of the addresses may be "".
+type Contact struct {
+	Role     string        `json:"role"`
+	MatrixID matrix.UserID `json:"matrix_id,omitempty"`
+	Email    string        `json:"email_address,omitempty"`
+}
+
+// https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixsupport
+func (s *Server) wellKnownSupport(context.Context, *caller, *http.Request, httpx.None) (Support, error) {
+	if s.Support.Page == "" && len(s.Support.Contacts) == 0 {
+		return Support{}, matrix.NotFound("This server does not say whom to turn to")
+	}
+	return s.Support, nil
+}
+
+// wellKnownPolicyServer answers that this is no policy server: what the
+// ministries agree on is in the policy document, which every server enforces
+// itself.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixpolicy_server
+func (s *Server) wellKnownPolicyServer(context.Context, *caller, *http.Request, httpx.None) (httpx.None, error) {
+	return httpx.None{}, matrix.NotFound("This is no policy server")
+}
+
 type enabled struct {
 	Enabled bool `json:"enabled"`
 }
@@ -75,8 +107,10 @@ func (s *Server) capabilities(_ context.Context, who *caller, _ *http.Request, _
 		"m.set_displayname": enabled{true},
 		"m.set_avatar_url":  enabled{true},
 		"m.profile_fields":  enabled{true},
-		"m.3pid_changes":    enabled{false},
-		"m.get_login_token": enabled{false},
+		"m.3pid_changes":    enabled{s.Accounts.Mailer != nil},
+		"m.get_login_token": enabled{true},
+
+		"m.forget_forced_upon_leave": enabled{false},
 
 		"uk.tcpip.msc4133.profile_fields": enabled{true},
 	}

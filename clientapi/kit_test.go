@@ -38,6 +38,7 @@ const server matrix.ServerName = "here.example"
 type host struct {
 	router   *httpx.Router
 	accounts *account.Server
+	rooms    *roomserver.Server
 	gate     *policystore.Store
 	db       *storage.DB
 }
@@ -87,7 +88,7 @@ func startOn(t *testing.T, db *storage.DB, change ...options) *host {
 	}
 	co.Sync = syncapi.New(syncapi.Options{DB: db, Bus: hints, Rooms: co.Rooms, Devices: co.Keys})
 	run(t, co.Sync.Run)
-	h := &host{router: httpx.NewRouter(httpx.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil))}), accounts: co.Accounts, gate: gate, db: db}
+	h := &host{router: httpx.NewRouter(httpx.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil))}), accounts: co.Accounts, rooms: co.Rooms, gate: gate, db: db}
 	clientapi.New(co).Routes(h.router)
 	return h
 }

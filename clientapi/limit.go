@@ -20,8 +20,12 @@ type rate struct {
 // together: a whole ministry may stand behind one address.
 type limit struct{ user, network rate }
 
-// reporting is no action of the policy, but a commit.
-const reporting policy.Action = 255
+// What is no action of the policy, but a commit, or a secret to guess.
+const (
+	reporting policy.Action = 255 - iota
+	tokens                  // to log in, and to name oneself to others
+	guessing                // at registration tokens
+)
 
 // rates are the limits of what costs others something: a hash of a password, a
 // commit, another server's time. What is not here is not limited.
@@ -37,6 +41,8 @@ var rates = map[policy.Action]limit{
 	policy.ActionUploadMedia: {user: rate{100, 500 * time.Millisecond}, network: rate{2000, 20 * time.Millisecond}},
 	policy.ActionReadMedia:   {user: rate{1000, 20 * time.Millisecond}, network: rate{20000, time.Millisecond}},
 	reporting:                {user: rate{20, 10 * time.Second}, network: rate{500, 100 * time.Millisecond}},
+	tokens:                   {user: rate{20, 3 * time.Second}, network: rate{500, 20 * time.Millisecond}},
+	guessing:                 {network: rate{10, 6 * time.Second}},
 	policy.ActionReadProfile: {user: rate{500, 50 * time.Millisecond}, network: rate{5000, 5 * time.Millisecond}},
 }
 

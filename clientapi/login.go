@@ -2,6 +2,7 @@ package clientapi
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"beffroi/account"
@@ -9,17 +10,30 @@ import (
 	"beffroi/matrix"
 )
 
-const loginPassword = "m.login.password"
+// The types of logins.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#login
+const (
+	loginPassword = "m.login.password"
+	loginToken    = "m.login.token"
+)
+
+type loginFlow struct {
+	Type     string `json:"type"`
+	GetToken bool   `json:"get_login_token,omitempty"`
+}
 
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
-func (s *Server) loginFlows(context.Context, *caller, *http.Request, httpx.None) (map[string]any, error) {
-	return map[string]any{"flows": []map[string]string{{"type": loginPassword}}}, nil
+func (s *Server) loginFlows(context.Context, *caller, *http.Request, httpx.None) (map[string][]loginFlow, error) {
+	return map[string][]loginFlow{"flows": {{Type: loginPassword}, {Type: loginToken, GetToken: true}}}, nil
 }
 
 type loginRequest struct {
 	Type       string              `json:"type"`
 	Identifier *account.Identifier `json:"identifier"`
-	Password   string              `json:"password"`
+	Password   *string             `json:"password"`
+	Token      string              `json:"token"`
+	Refresh    bool                `json:"refresh_token"`
 	DeviceID   matrix.DeviceID     `json:"device_id"`
 	DeviceName string              `json:"initial_device_display_name"`
 
@@ -44,25 +58,20 @@ type loginResponse struct {
 	UserID      matrix.UserID     `json:"user_id"`
 	AccessToken string            `json:"access_token,omitempty"`
 	DeviceID    matrix.DeviceID   `json:"device_id,omitempty"`
+	Refresh     string            `json:"refresh_token,omitempty"`
+	ExpiresInMS int64             `json:"expires_in_ms,omitempty"`
 	HomeServer  matrix.ServerName `json:"home_server"`
 	WellKnown   map[string]any    `json:"well_known,omitempty"`
 }
 
 func (s *Server) loggedIn(l account.Login) loginResponse {
-	return loginResponse{UserID: l.User, AccessToken: l.Token, DeviceID: l.Device, HomeServer: s.ServerName}
+	return loginResponse{UserID: l.User, AccessToken: l.Token, DeviceID: l.Device, Refresh: l.Refresh,
+		ExpiresInMS: l.Lifetime.Milliseconds(), HomeServer: s.ServerName}
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login
 func (s *Server) login(ctx context.Context, who *caller, _ *http.Request, req loginRequest) (loginResponse, error) {
-	switch req.Type {
-	case loginPassword:
-	case "":
-		return loginResponse{}, matrix.MissingParam("the type of the login is missing")
-	default:
-		return loginResponse{}, matrix.NewError(http.StatusBadRequest, "M_UNKNOWN", "This server has no login of that type")
-	}
-	done, err := s.Accounts.LoginByPassword(ctx, req.identifier(), req.Password,
-		account.Client{DeviceID: req.DeviceID, DisplayName: req.DeviceName, Source: who.addr})
+	done, err := s.logIn(ctx, who, &req)
 	if err != nil {
 		return loginResponse{}, err
 	}
@@ -71,6 +80,80 @@ func (s *Server) login(ctx context.Context, who *caller, _ *http.Request, req lo
 		out.WellKnown = map[string]any{"m.homeserver": map[string]string{"base_url": s.PublicURL}}
 	}
 	return out, nil
+}
+
+func (s *Server) logIn(ctx context.Context, who *caller, req *loginRequest) (account.Login, error) {
+	client := account.Client{DeviceID: req.DeviceID, DisplayName: req.DeviceName, Source: who.addr, Refresh: req.Refresh}
+	switch req.Type {
+	case loginPassword:
+		id := req.identifier()
+		if req.Password == nil || id.Type == account.IdentifierUser && id.User == "" {
+			return account.Login{}, matrix.MissingParam("identifier and password are needed")
+		}
+		return s.Accounts.LoginByPassword(ctx, id, *req.Password, client)
+	case loginToken:
+		if req.Token == "" {
+			return account.Login{}, matrix.MissingParam("token is missing")
+		}
+		return s.Accounts.LoginByToken(ctx, req.Token, client)
+	case "":
+		return account.Login{}, matrix.MissingParam("the type of the login is missing")
+	}
+	return account.Login{}, matrix.NewError(http.StatusBadRequest, "M_UNKNOWN", "This server has no login of that type")
+}
+
+type refreshRequest struct {
+	RefreshToken string `json:"refresh_token"`
+}
+
+type refreshResponse struct {
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token"`
+	ExpiresInMS  int64  `json:"expires_in_ms"`
+}
+
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3refresh
+func (s *Server) refresh(ctx context.Context, _ *caller, _ *http.Request, req refreshRequest) (refreshResponse, error) {
+	l, err := s.Accounts.Refresh(ctx, req.RefreshToken)
+	return refreshResponse{l.Token, l.Refresh, l.Lifetime.Milliseconds()}, err
+}
+
+type authRequest struct {
+	Auth json.RawMessage `json:"auth"`
+}
+
+type loginTokenResponse struct {
+	LoginToken  string `json:"login_token"`
+	ExpiresInMS int64  `json:"expires_in_ms"`
+}
+
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv1loginget_token
+func (s *Server) loginToken(ctx context.Context, who *caller, _ *http.Request, req authRequest) (loginTokenResponse, error) {
+	if err := s.limits.take(s.Now(), tokens, who); err != nil {
+		return loginTokenResponse{}, err
+	}
+	proof, err := s.prove(ctx, who, account.OpLoginToken, "", req.Auth)
+	if err != nil {
+		return loginTokenResponse{}, err
+	}
+	token, lifetime, err := s.Accounts.LoginToken(ctx, who.User, proof)
+	return loginTokenResponse{token, lifetime.Milliseconds()}, err
+}
+
+type openIDResponse struct {
+	AccessToken string            `json:"access_token"`
+	TokenType   string            `json:"token_type"`
+	ServerName  matrix.ServerName `json:"matrix_server_name"`
+	ExpiresIn   int64             `json:"expires_in"` // seconds
+}
+
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridopenidrequest_token
+func (s *Server) openIDToken(ctx context.Context, who *caller, _ *http.Request, _ json.RawMessage) (openIDResponse, error) {
+	if err := s.limits.take(s.Now(), tokens, who); err != nil {
+		return openIDResponse{}, err
+	}
+	token, lifetime, err := s.Accounts.OpenIDToken(ctx, who.User)
+	return openIDResponse{token, "Bearer", s.ServerName, int64(lifetime.Seconds())}, err
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout

@@ -36,20 +36,3 @@ func (s *Server) changePassword(ctx context.Context, who *caller, _ *http.Reques
 	all := req.LogoutDevices == nil || *req.LogoutDevices
 	return httpx.None{}, s.Accounts.ChangePassword(ctx, proof, req.NewPassword, all, who.Device)
 }
-
-type threepid struct {
-	Medium      string `json:"medium"`
-	Address     string `json:"address"`
-	ValidatedAt int64  `json:"validated_at"`
-	AddedAt     int64  `json:"added_at"`
-}
-
-// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3account3pid
-func (s *Server) threepids(ctx context.Context, who *caller, _ *http.Request, _ httpx.None) (map[string][]threepid, error) {
-	list, err := s.Accounts.Emails(ctx, who.User)
-	out := make([]threepid, 0, len(list))
-	for _, t := range list {
-		out = append(out, threepid{t.Medium, t.Address, t.Validated, t.Added})
-	}
-	return map[string][]threepid{"threepids": out}, err
-}

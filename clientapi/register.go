@@ -17,6 +17,7 @@ type registerRequest struct {
 	DeviceID     matrix.DeviceID `json:"device_id"`
 	DeviceName   string          `json:"initial_device_display_name"`
 	InhibitLogin bool            `json:"inhibit_login"`
+	Refresh      bool            `json:"refresh_token"`
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register
@@ -30,7 +31,7 @@ func (s *Server) register(ctx context.Context, who *caller, r *http.Request, req
 	}
 	done, err := s.Accounts.Register(ctx, account.Registration{
 		Username: req.Username, Password: req.Password, InhibitLogin: req.InhibitLogin,
-		Client: account.Client{DeviceID: req.DeviceID, DisplayName: req.DeviceName, Source: who.addr},
+		Client: account.Client{DeviceID: req.DeviceID, DisplayName: req.DeviceName, Source: who.addr, Refresh: req.Refresh},
 	}, req.Auth)
 	return s.loggedIn(done), err
 }
@@ -42,6 +43,19 @@ func (s *Server) registerAvailable(ctx context.Context, _ *caller, r *http.Reque
 		return nil, err
 	}
 	return map[string]bool{"available": true}, s.Accounts.Available(ctx, name)
+}
+
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1registermloginregistration_tokenvalidity
+func (s *Server) registrationToken(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (map[string]bool, error) {
+	token, err := httpx.QueryRequired(r, "token")
+	if err != nil {
+		return nil, err
+	}
+	if err := s.limits.take(s.Now(), guessing, who); err != nil {
+		return nil, err
+	}
+	valid, err := s.Accounts.ValidRegistrationToken(ctx, token)
+	return map[string]bool{"valid": valid}, err
 }
 
 // registrationNonce begins a registration by shared secret. Where there is no

@@ -53,6 +53,9 @@ type Options struct {
 	// FederationAddress is the host and port that .well-known tells other
 	// servers. Empty means that there is no such document here.
 	FederationAddress string
+	// Support is whom one turns to about this server. The zero Support names
+	// nobody.
+	Support Support
 	// DefaultVersion is the version of rooms whose creator names none. Empty
 	// means [matrix.DefaultRoomVersion].
 	DefaultVersion matrix.RoomVersion

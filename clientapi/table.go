@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 
-	"beffroi/account"
 	"beffroi/policy"
 )
 
@@ -27,6 +26,7 @@ var unstable = map[string][]string{
 	v3 + "/profile/{userID}/{field}": {"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userID}/{field}"},
 	v3 + "/profile/{userID}":         {"/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userID}"},
 	v1 + "/mutual_rooms":             {"/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms"},
+	v1 + "/login/get_token":          {"/_matrix/client/unstable/org.matrix.msc3882/login/token"},
 	v1 + "/admin/lock/{userID}":      {"/_matrix/client/unstable/uk.timedout.msc4323/admin/lock/{userID}"},
 	v1 + "/admin/suspend/{userID}":   {"/_matrix/client/unstable/uk.timedout.msc4323/admin/suspend/{userID}"},
 }
@@ -36,6 +36,8 @@ func (s *Server) aboutServer() []route {
 		{get, "/_matrix/client/versions", anyone, freePublic, do(s.versions)},
 		{get, "/.well-known/matrix/client", anyone, freePublic, do(s.wellKnownClient)},
 		{get, "/.well-known/matrix/server", anyone, freePublic, do(s.wellKnownServer)},
+		{get, "/.well-known/matrix/support", anyone, freePublic, do(s.wellKnownSupport)},
+		{get, "/.well-known/matrix/policy_server", anyone, freePublic, do(s.wellKnownPolicyServer)},
 		{get, v3 + "/capabilities", session, freePublic, do(s.capabilities)},
 		{get, v3 + "/voip/turnServer", session, freePublic, do(s.turnServer)},
 		{get, v3 + "/thirdparty/protocols", session, freePublic, do(s.thirdPartyProtocols)},
@@ -48,46 +50,12 @@ func (s *Server) aboutServer() []route {
 	}
 }
 
-func (s *Server) aboutAccounts() []route {
-	return []route{
-		{get, v3 + "/login", anyone, freePublic, do(s.loginFlows)},
-		{post, v3 + "/login", anyone, asks(policy.ActionLogin), do(s.login)},
-		{post, v3 + "/logout", leaving, freeOwn, do(s.logout)},
-		{post, v3 + "/logout/all", leaving, freeOwn, do(s.logoutAll)},
-		{post, v3 + "/register", anyone, asks(policy.ActionRegister), do(s.register)},
-		{get, v3 + "/register/available", anyone, asks(policy.ActionRegister), do(s.registerAvailable)},
-		{post, v3 + "/register/email/requestToken", anyone, asks(policy.ActionRegister), do(s.registerEmail)},
-		{post, v3 + "/register/msisdn/requestToken", anyone, asks(policy.ActionRegister), do(s.noPhone)},
-		{get, "/_synapse/admin/v1/register", anyone, asks(policy.ActionRegister), do(s.registrationNonce)},
-		{post, "/_synapse/admin/v1/register", anyone, asks(policy.ActionRegister), do(s.registerBySecret)},
-		{post, submitTokenPath, anyone, asks(policy.ActionRegister), do(s.submitToken)},
-		{get, account.EmailLinkPath, anyone, asks(policy.ActionRegister), do(s.mailLinkAsk)},
-		{post, account.EmailLinkPath, anyone, asks(policy.ActionRegister), do(s.mailLinkDone)},
-
-		{get, v3 + "/account/whoami", session, freeOwn, do(s.whoami)},
-		{get, v3 + "/account/3pid", session, freeOwn, do(s.threepids)},
-		{post, v3 + "/account/password", maybe, asks(policy.ActionLogin), do(s.changePassword)},
-		{post, v3 + "/account/password/email/requestToken", anyone, asks(policy.ActionLogin), do(s.passwordEmail)},
-		{post, v3 + "/account/password/msisdn/requestToken", anyone, asks(policy.ActionLogin), do(s.noPhone)},
-
-		{get, v3 + "/admin/whois/{userID}", selfOrAdmin, freeAdmin, do(s.whois)},
-		{get, v1 + "/admin/lock/{userID}", admin, freeAdmin, do(s.locked)},
-		{put, v1 + "/admin/lock/{userID}", admin, freeAdmin, do(s.lock)},
-		{get, v1 + "/admin/suspend/{userID}", admin, freeAdmin, do(s.suspended)},
-		{put, v1 + "/admin/suspend/{userID}", admin, freeAdmin, do(s.suspend)},
-
-		{get, v3 + "/devices", session, freeOwn, do(s.devices)},
-		{get, v3 + "/devices/{deviceID}", session, freeOwn, do(s.device)},
-		{put, v3 + "/devices/{deviceID}", session, freeOwn, do(s.renameDevice)},
-		{remove, v3 + "/devices/{deviceID}", session, freeOwn, do(s.deleteDevice)},
-		{post, v3 + "/delete_devices", session, freeOwn, do(s.deleteDevices)},
-	}
-}
-
 func (s *Server) aboutUsers() []route {
 	return []route{
 		{get, v3 + "/profile/{userID}", inside, asks(policy.ActionReadProfile), do(s.profile)},
 		{get, v3 + "/profile/{userID}/{field}", inside, asks(policy.ActionReadProfile), do(s.profileField)},
+		{post, v3 + "/user/{userID}/openid/request_token", self, freeOwn, do(s.openIDToken)},
+
 		{put, v3 + "/profile/{userID}/{field}", self, freeOwn, do(s.setProfileField)},
 		{remove, v3 + "/profile/{userID}/{field}", self, freeOwn, do(s.deleteProfileField)},
 

@@ -46,11 +46,12 @@ func (k *checker) oneOf(key, value string, words ...string) {
 
 // The bounds of the settings that are numbers.
 const (
-	minMemory    Size = 8 << 20 // below it nothing stays cached long enough to be read twice
-	minTimeout        = time.Second
-	maxTimeout        = 10 * time.Minute // a join of the largest room
-	minRetention      = time.Hour        // how exactly the server knows the age of a message
-	minInterval       = time.Second
+	minMemory        Size = 8 << 20 // below it nothing stays cached long enough to be read twice
+	minTimeout            = time.Second
+	maxTimeout            = 10 * time.Minute // a join of the largest room
+	minRetention          = time.Hour        // how exactly the server knows the age of a message
+	minInterval           = time.Second
+	minTokenLifetime      = time.Minute // a refresh is a commit
 )
 
 func (c *Config) mistakes() []mistake {
@@ -78,6 +79,10 @@ func (c *Config) mistakes() []mistake {
 	c.checkMail(&k)
 	c.checkRetention(&k)
 	c.checkMedia(&k)
+	c.checkSupport(&k)
+	if c.Sessions.TokenLifetime < minTokenLifetime {
+		k.bad("sessions.token_lifetime", "must be at least %s", minTokenLifetime)
+	}
 	if c.Registration.Secret != "" && !c.Development {
 		k.bad("registration.secret", "is only allowed with development")
 	}
@@ -175,6 +180,33 @@ func (c *Config) checkMail(k *checker) {
 	}
 	if m.Username != "" && m.TLS == SMTPPlain && !isLoopback(m.Host) {
 		k.bad("smtp.tls", "no password is sent to %s in the clear", m.Host)
+	}
+}
+
+func (c *Config) checkSupport(k *checker) {
+	if c.FederationAddress != "" {
+		if _, err := matrix.ParseServerName(string(c.FederationAddress)); err != nil {
+			k.bad("federation_address", "%q is not a host, with or without a port", c.FederationAddress)
+		}
+	}
+	if c.Support.Page != "" {
+		k.url("support.page", c.Support.Page)
+	}
+	for _, at := range []struct {
+		key   string
+		email string
+		user  matrix.UserID
+	}{{"admin", c.Support.AdminEmail, c.Support.AdminUser}, {"security", c.Support.SecurityEmail, c.Support.SecurityUser}} {
+		if at.email != "" {
+			if a, err := mail.ParseAddress(at.email); err != nil || a.Address != at.email {
+				k.bad("support."+at.key+"_email", "%q is not an e-mail address", at.email)
+			}
+		}
+		if at.user != "" {
+			if _, err := matrix.ParseUserID(string(at.user)); err != nil {
+				k.bad("support."+at.key+"_user", "%q is not a user ID", at.user)
+			}
+		}
 	}
 }
 

@@ -41,6 +41,12 @@ type Config struct {
 	// means https:// and the host of the server name.
 	PublicURL string `yaml:"public_url"`
 
+	// The host and port that .well-known/matrix/server tells other servers, such
+	// as matrix.interieur.example:8448. The document is on the client listener,
+	// whose proxy must serve it at https:// and the server name. Empty means that
+	// there is none, and that others look for the server at its name.
+	FederationAddress matrix.ServerName `yaml:"federation_address"`
+
 	// A PEM file of certificate authorities that are trusted for federation
 	// besides those of the system, for closed networks.
 	TrustCA string `yaml:"trust_ca"`
@@ -63,6 +69,8 @@ type Config struct {
 	Retention    Retention    `yaml:"retention"`
 	Media        Media        `yaml:"media"`
 	SMTP         SMTP         `yaml:"smtp"`
+	Support      Support      `yaml:"support"`
+	Sessions     Sessions     `yaml:"sessions"`
 	Log          Log          `yaml:"log"`
 }
 
@@ -195,6 +203,32 @@ const (
 	SMTPPlain    = "none"
 )
 
+// Support is whom one turns to about the server, as .well-known/matrix/support
+// says it.
+type Support struct {
+	// The page that helps people on this server.
+	Page string `yaml:"page"`
+
+	// The e-mail address of the administrators.
+	AdminEmail string `yaml:"admin_email"`
+
+	// The user ID of the administrators.
+	AdminUser matrix.UserID `yaml:"admin_user"`
+
+	// The e-mail address for reports of weaknesses.
+	SecurityEmail string `yaml:"security_email"`
+
+	// The user ID for reports of weaknesses.
+	SecurityUser matrix.UserID `yaml:"security_user"`
+}
+
+// Sessions is how long clients stay logged in.
+type Sessions struct {
+	// How long an access token lives whose client can refresh it. Clients that
+	// cannot have one that lives until they log out.
+	TokenLifetime time.Duration `yaml:"token_lifetime"`
+}
+
 // Log is what is written to the standard error stream.
 type Log struct {
 	// text for people, json for collectors.
@@ -217,6 +251,7 @@ func Default() Config {
 		Metrics:    Metrics{Listen: "127.0.0.1:8009"},
 		Media:      defaultMedia(),
 		SMTP:       SMTP{Port: 587, TLS: SMTPStartTLS},
+		Sessions:   Sessions{TokenLifetime: time.Hour},
 		Log:        Log{Format: "text", Level: "info"},
 	}
 }

@@ -59,6 +59,7 @@ func openRoute[In, Out any](s *Server, pattern string, maxBytes int64, fn httpx.
 func (s *Server) Table() []Route {
 	return []Route{
 		openRoute(s, "GET "+v1+"/version", maxBody, s.version),
+		openRoute(s, "GET "+v1+"/openid/userinfo", maxBody, s.userInfo),
 		openRoute(s, "GET "+keys+"/server", maxBody, s.ownKeys),
 		openRoute(s, "GET "+keys+"/server/{keyID}", maxBody, s.ownKeys), // of before version 1.6
 		openRoute(s, "POST "+keys+"/query", maxQuestion, s.queryKeys),

@@ -2,12 +2,40 @@ package roomserver
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
 
 	"beffroi/matrix"
 	"beffroi/policy"
 	"beffroi/storage"
 	"beffroi/storage/rooms"
 )
+
+// LeaveAll takes a user of this server out of every room, and declines every
+// invitation. A room that will not let them go keeps them: its error is told
+// once all others are done, unless it can never be another.
+func (s *Server) LeaveAll(ctx context.Context, user matrix.UserID) error {
+	var list []matrix.RoomID
+	err := s.db.View(ctx, func(r *storage.Reader) (err error) {
+		list, err = rooms.PresentRooms(ctx, r, user)
+		return err
+	})
+	for _, room := range list {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		failed := s.Leave(ctx, MembershipRequest{Sender: user, Target: user, Room: room})
+		switch {
+		case failed == nil:
+		case matrix.Answer(failed).Status < http.StatusInternalServerError:
+			s.log.WarnContext(ctx, "room not left", "room_id", room, "user_id", user, "error", failed)
+		default:
+			err = errors.Join(err, fmt.Errorf("leave %s: %w", room, failed))
+		}
+	}
+	return err
+}
 
 // leaveRemote declines an invitation, or takes a knock back, in a room that
 // this server is not in. The servers that know the room are told; if none

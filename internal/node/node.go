@@ -149,7 +149,8 @@ func (n *Node) openOwners(context.Context) (err error) {
 		return err
 	}
 	n.Accounts, err = account.New(account.Options{DB: n.DB, ServerName: c.ServerName, Gate: n.Policy, Mailer: mailer,
-		PublicURL: c.ClientURL(), Development: c.Development, RegistrationSecret: c.Registration.Secret})
+		PublicURL: c.ClientURL(), Development: c.Development, RegistrationSecret: c.Registration.Secret,
+		TokenLifetime: c.Sessions.TokenLifetime})
 	return err
 }
 
@@ -158,7 +159,8 @@ func (n *Node) openEdges(context.Context) error {
 	n.Sync = syncapi.New(syncapi.Options{DB: n.DB, Bus: n.bus, Rooms: n.Rooms, Devices: n.Devices, Logger: n.log})
 	router := httpx.NewRouter(httpx.Options{Listener: "client", Metrics: n.registry, Log: n.log, TrustedProxies: c.Client.TrustedProxies})
 	clientapi.New(clientapi.Options{ServerName: c.ServerName, Accounts: n.Accounts, Rooms: n.Rooms, Keys: n.Devices,
-		Sync: n.Sync, Media: n.Media, Gate: n.Policy, Remote: n.remote, PublicURL: c.ClientURL(), Development: c.Development}).Routes(router)
+		Sync: n.Sync, Media: n.Media, Gate: n.Policy, Remote: n.remote, PublicURL: c.ClientURL(), Development: c.Development,
+		FederationAddress: string(c.FederationAddress), Support: support(c.Support)}).Routes(router)
 	adminapi.New(adminapi.Options{Policy: n.Policy, Alone: c.PolicyAlone}).Routes(router)
 	router.Handle("GET /health", http.HandlerFunc(n.health))
 	n.client = router
@@ -194,7 +196,8 @@ func (n *Node) Run(ctx context.Context, l Listeners) error {
 	}
 	for name, run := range map[string]func(context.Context) error{
 		"policy": n.Policy.Run, "rooms": n.Rooms.Run, "accounts": n.Accounts.Run, "devices": n.Devices.Run, "sync": n.Sync.Run,
-		"media": n.Media.Run, "inbox": n.inbox.Run, "send queue": n.queue.Run, "sweep": n.sweeper.Run, "shadow": n.Policy.RunShadow, "profiles": n.followProfiles,
+		"media": n.Media.Run, "inbox": n.inbox.Run, "send queue": n.queue.Run, "sweep": n.sweeper.Run, "shadow": n.Policy.RunShadow,
+		"profiles": n.followProfiles, "departures": n.followDepartures,
 	} {
 		group.Go(func() error {
 			if err := run(running); err != nil && running.Err() == nil {

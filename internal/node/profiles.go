@@ -69,7 +69,7 @@ func (n *Node) updateProfiles(ctx context.Context, after storage.Position) (stor
 		if err == nil {
 			err = n.Rooms.UpdateProfile(ctx, change.User, profile)
 		}
-		if err != nil {
+		if err != nil && !matrix.IsCode(err, "M_NOT_FOUND") { // an account that is gone leaves its rooms
 			return after, err
 		}
 	}

@@ -76,6 +76,20 @@ func JoinedRooms(ctx context.Context, r *storage.Reader, user matrix.UserID) (fo
 	return found, err
 }
 
+// PresentRooms returns the rooms that a user has joined, is invited to or
+// knocks on.
+func PresentRooms(ctx context.Context, r *storage.Reader, user matrix.UserID) (found []matrix.RoomID, err error) {
+	const q = `SELECT r.room_id FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
+		WHERE m.user_id = $1 AND m.membership IN ('join', 'invite', 'knock') ORDER BY r.room_id`
+	err = r.Each(ctx, q, []any{string(user)}, func(rows *sql.Rows) error {
+		var id matrix.RoomID
+		err := rows.Scan(&id)
+		found = append(found, id)
+		return err
+	})
+	return found, err
+}
+
 // MemberChanges returns the memberships that changed after a position, in
 // their order, at most limit.
 func MemberChanges(ctx context.Context, r *storage.Reader, after storage.Position, limit int) ([]Member, error) {

@@ -96,6 +96,7 @@ func SawDevice(ctx context.Context, tx *storage.Tx, user matrix.UserID, id matri
 func DeleteDevices(ctx context.Context, tx *storage.Tx, user matrix.UserID, ids []matrix.DeviceID) error {
 	for _, q := range []string{
 		`DELETE FROM access_tokens WHERE user_id = $1 AND device_id IN ($LIST)`,
+		`DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id IN ($LIST)`,
 		`DELETE FROM devices WHERE user_id = $1 AND device_id IN ($LIST)`,
 	} {
 		if _, err := storage.ExecIn(ctx, tx, q, []any{string(user)}, ids); err != nil {
@@ -123,12 +124,12 @@ func AddToken(ctx context.Context, tx *storage.Tx, t Token) error {
 	if err != nil {
 		return fmt.Errorf("end tokens: %w", err)
 	}
-	const q = `INSERT INTO access_tokens (token_hash, user_id, device_id, created, expires) VALUES ($1, $2, $3, $4, $5)`
-	if _, err := tx.Exec(ctx, q, t.Hash, string(t.User), string(t.Device), t.Created, t.Expires); err != nil {
-		return fmt.Errorf("add token: %w", err)
+	const refresh = `DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id = $2`
+	if _, err := tx.Exec(ctx, refresh, string(t.User), string(t.Device)); err != nil {
+		return fmt.Errorf("end tokens: %w", err)
 	}
-	if ended == 0 {
-		return nil
+	if err := AddSecondToken(ctx, tx, t); err != nil || ended == 0 {
+		return err
 	}
 	return MarkSessions(ctx, tx, t.User)
 }

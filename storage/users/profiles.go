@@ -58,6 +58,13 @@ func SetProfileField(ctx context.Context, tx *storage.Tx, user matrix.UserID, fi
 	return nil
 }
 
+// DeleteProfile removes every field, and says nothing of it to followers: an
+// account that has no profile is no longer in any room either.
+func DeleteProfile(ctx context.Context, tx *storage.Tx, user matrix.UserID) error {
+	_, err := tx.Exec(ctx, `DELETE FROM profiles WHERE user_id = $1`, string(user))
+	return err
+}
+
 // ProfileChange is a field that changed.
 type ProfileChange struct {
 	Pos   storage.Position

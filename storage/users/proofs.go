@@ -63,6 +63,14 @@ func DeleteThreepids(ctx context.Context, tx *storage.Tx, user matrix.UserID) er
 	return err
 }
 
+// DeleteThreepid takes an address from an account, or reports that it has not
+// got it.
+func DeleteThreepid(ctx context.Context, tx *storage.Tx, user matrix.UserID, medium, address string) (deleted bool, err error) {
+	const q = `DELETE FROM threepids WHERE user_id = $1 AND medium = $2 AND address = $3`
+	n, err := tx.Exec(ctx, q, string(user), medium, address)
+	return n > 0, err
+}
+
 // MailSession is somebody who is proving that an address is theirs.
 type MailSession struct {
 	SID        string
@@ -235,6 +243,8 @@ func Sweep(ctx context.Context, tx *storage.Tx, now, mailsBefore int64) error {
 		{`DELETE FROM uia_sessions WHERE expires < $1`, now},
 		{`DELETE FROM registration_tokens WHERE expires < $1`, now},
 		{`DELETE FROM access_tokens WHERE expires > 0 AND expires < $1`, now - expiredTokensKept},
+		{`DELETE FROM refresh_tokens WHERE expires < $1`, now},
+		{`DELETE FROM short_tokens WHERE expires < $1`, now},
 		{`DELETE FROM mails_sent WHERE at < $1`, mailsBefore},
 	} {
 		if _, err := tx.Exec(ctx, step.query, step.arg); err != nil {
