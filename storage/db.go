@@ -74,7 +74,7 @@ func (p *pool) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	}
 	text := query
 	if p.bare {
-		text = positional(unbounded(query))
+		text = positional(unseen(query))
 	}
 	s, err := p.PrepareContext(ctx, text)
 	if err != nil {
