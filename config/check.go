@@ -70,8 +70,8 @@ func (c *Config) mistakes() []mistake {
 	if c.PublicURL != "" {
 		k.url("public_url", c.PublicURL)
 	}
-	if c.Memory < minMemory {
-		k.bad("memory", "must be at least %s", minMemory)
+	if c.Memory != 0 && c.Memory < minMemory {
+		k.bad("memory", "must be 0 or at least %s", minMemory)
 	}
 	c.checkPolicyFeed(&k)
 	c.checkListeners(&k)

@@ -51,7 +51,9 @@ type Config struct {
 	// besides those of the system, for closed networks.
 	TrustCA string `yaml:"trust_ca"`
 
-	// The memory that caches may take. The whole process takes about 50 MB more.
+	// The memory that caches may take: 0 is a quarter of what the process may, which is GOMEMLIMIT where
+	// that is set, else the limit of its control group, else the machine. What is in use fills it; the whole
+	// process takes up to twice as much and about 50 MB.
 	Memory Size `yaml:"memory"`
 
 	// For tests and trials only. Every server is a partner and everybody may
@@ -244,7 +246,6 @@ func Default() Config {
 	return Config{
 		ServerName: "localhost",
 		Data:       "data",
-		Memory:     128 << 20,
 		PolicyFeed: PolicyFeed{Interval: 5 * time.Minute},
 		Client:     Client{Listen: "127.0.0.1:8008"},
 		Federation: Federation{Listen: ":8448", Timeout: 30 * time.Second},

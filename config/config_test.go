@@ -214,7 +214,7 @@ func TestCheck(t *testing.T) {
 		"bad PostgreSQL":  {func(c *config.Config) { c.Database = "postgres://u:se%cret@h/db" }, "database: is not a URL"},
 		"no data":         {func(c *config.Config) { c.Data = "" }, "data: is empty"},
 		"public URL":      {func(c *config.Config) { c.PublicURL = "matrix.example" }, `public_url: "matrix.example" is not`},
-		"memory":          {func(c *config.Config) { c.Memory = 1 << 20 }, "memory: must be at least 8MB"},
+		"memory":          {func(c *config.Config) { c.Memory = 1 << 20 }, "memory: must be 0 or at least 8MB"},
 		"same address":    {func(c *config.Config) { c.Metrics.Listen = c.Client.Listen }, "metrics.listen: 127.0.0.1:8008 is the address of client.listen"},
 		"no metrics":      {func(c *config.Config) { c.Metrics.Listen = "" }, ""},
 		"no client":       {func(c *config.Config) { c.Client.Listen = "" }, "client.listen: "},

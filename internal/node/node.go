@@ -139,7 +139,7 @@ func (n *Node) pinnedKeys(server matrix.ServerName) map[matrix.KeyID]ed25519.Pub
 func (n *Node) openOwners(context.Context) (err error) {
 	c := &n.config
 	n.Rooms = roomserver.New(roomserver.Options{DB: n.DB, Key: n.Key, Gate: n.Policy, Keys: n.keys,
-		Remote: federation.NewRemote(n.remote), EDUs: ephemeral{n.queue}, MemoryBytes: int64(c.Memory),
+		Remote: federation.NewRemote(n.remote), EDUs: ephemeral{n.queue}, MemoryBytes: cacheMemory(int64(c.Memory)),
 		Retention: roomserver.Retention(c.Retention)})
 	n.sweeper = policystore.NewSweeper(n.Policy, n.Rooms)
 	n.Devices = e2ee.New(e2ee.Options{DB: n.DB, ServerName: c.ServerName, Remote: n.remote, Outbox: sendqueue.Outbox{},
