@@ -29,6 +29,7 @@ pg: ## all tests on both engines; a private PostgreSQL cluster is started for th
 
 bench: ## the tables of docs/benchmarks.md, on both engines as durable as they are for users
 	BEFFROI_PG_FSYNC=on .ci/with-postgres $(GO) run ./internal/benchtable
+	BEFFROI_PG_FSYNC=on .ci/with-postgres internal/benchtable/servers
 
 generate: ## the documents that are made from the code
 	$(GO) run ./internal/gendocs

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"beffroi/cmd/matrixload/internal/bench"
 	"beffroi/cmd/matrixload/internal/scenario"
+	"beffroi/internal/splice"
 )
 
 func benchCommand() *cobra.Command {
@@ -34,7 +36,7 @@ func benchCommand() *cobra.Command {
 	out.flags(f)
 	f.StringArrayVar(&commands, "server", nil, "LABEL=COMMAND of a server; {dir}, {client}, {metrics} and {other} are replaced")
 	f.StringVar(&floorFile, "floor", "", "file with the output of go test -bench")
-	f.StringVar(&document, "write", "", "file for the table, as Markdown")
+	f.StringVar(&document, "write", "", "file for the table, as Markdown: it goes between its marks there, or to the end")
 	f.StringVar(&logFile, "server-log", "", "file for what the servers write")
 	f.DurationVar(&o.Duration, "duration", 20*time.Second, "how long each scenario is measured")
 	f.StringArrayVar(&o.Counters, "counter", nil, "a metric whose growth is reported, for every action")
@@ -59,7 +61,11 @@ func benchCommand() *cobra.Command {
 			return err
 		}
 		if document != "" {
-			if err := writeFile(document, func(w io.Writer) error { return report.Markdown(w, time.Now()) }); err != nil {
+			var text strings.Builder
+			if err := report.Markdown(&text, time.Now()); err != nil {
+				return err
+			}
+			if err := splice.By("matrixload bench").IntoFile(document, "Benchmarks", text.String()); err != nil {
 				return err
 			}
 		}

@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+
+	"beffroi/internal/splice"
 )
 
 func main() {
@@ -47,16 +49,5 @@ func run(ctx context.Context, rounds int, out string) error {
 		all = append(all, r)
 	}
 	here := machine{cores: runtime.NumCPU(), system: runtime.GOOS + "/" + runtime.GOARCH, version: runtime.Version(), verification: calibrate()}
-	old, err := os.ReadFile(out)
-	if err != nil && !os.IsNotExist(err) {
-		return fmt.Errorf("read document: %w", err)
-	}
-	text, err := splice(string(old), page(here, sections(here.cores), all))
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(out, []byte(text), 0o644); err != nil {
-		return fmt.Errorf("write document: %w", err)
-	}
-	return nil
+	return splice.By("make bench").IntoFile(out, "Benchmarks", page(here, sections(here.cores), all))
 }

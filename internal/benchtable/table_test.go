@@ -104,25 +104,6 @@ func TestDuration(t *testing.T) {
 	}
 }
 
-func TestSplice(t *testing.T) {
-	t.Parallel()
-	first, err := splice("", "one\n")
-	if err != nil || !strings.HasPrefix(first, "# Benchmarks\n") {
-		t.Fatalf("got %q, %v", first, err)
-	}
-	others := strings.Replace(first, "# Benchmarks\n", "# Benchmarks\n\nBy others.\n", 1) + "\nMore by others.\n"
-	second, err := splice(others, "two\n")
-	if err != nil || second != strings.Replace(others, "one", "two", 1) {
-		t.Errorf("got %q, %v", second, err)
-	}
-	if third, err := splice("# Load\n\nText.\n", "three\n"); err != nil || !strings.HasPrefix(third, "# Load\n\nText.\n\n"+begin) {
-		t.Errorf("got %q, %v", third, err)
-	}
-	if _, err := splice("x\n"+begin+"y", "z"); err == nil {
-		t.Error("a document without its second mark was written over")
-	}
-}
-
 // TestRowsExist checks that the packages have the benchmarks of the rows.
 func TestRowsExist(t *testing.T) {
 	t.Parallel()

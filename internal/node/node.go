@@ -75,6 +75,9 @@ func Open(ctx context.Context, c config.Config) (n *Node, err error) {
 		return nil, err
 	}
 	n.DB.OnCommit(n.bus.Publish)
+	n.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "beffroi_storage_statements_total", Help: "Statements that the database was asked to run.",
+	}, func() float64 { return float64(n.DB.Statements()) }))
 	for _, step := range []func(context.Context) error{n.openPolicy, n.openFederation, n.openOwners, n.openMedia, n.openEdges} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.DB.Close())

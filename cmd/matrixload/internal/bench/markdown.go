@@ -15,11 +15,10 @@ import (
 	"beffroi/cmd/matrixload/internal/scenario"
 )
 
-// Markdown writes the report as a document.
+// Markdown writes the report as a section of a document.
 func (r *Report) Markdown(w io.Writer, now time.Time) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "<!-- written by matrixload bench -->\n\n# Benchmarks\n\n")
-	fmt.Fprintf(&b, "Measured on %s with %s on %s/%s, %d cores that server, database and load share. Only figures of one\n"+
+	fmt.Fprintf(&b, "## Servers under load\n\nMeasured on %s with %s on %s/%s, %d cores that server, database and load share. Only figures of one\n"+
 		"run compare: the ratio to what the machine does without a homeserver is what counts.\n\n",
 		now.UTC().Format("2006-01-02"), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	r.floor(&b)
@@ -31,7 +30,7 @@ func (r *Report) Markdown(w io.Writer, now time.Time) error {
 }
 
 func (r *Report) floor(b *strings.Builder) {
-	fmt.Fprintf(b, "## The machine\n\n| what | a second |\n|---|--:|\n")
+	fmt.Fprintf(b, "### The machine\n\n| what | a second |\n|---|--:|\n")
 	for _, name := range slices.Sorted(maps.Keys(r.Floor.Rows)) {
 		fmt.Fprintf(b, "| rows of %d bytes committed in batches of %d, %s | %s |\n", rowBytes, batchRows, name, report.Rate(r.Floor.Rows[name]))
 	}
@@ -42,7 +41,7 @@ func (r *Report) floor(b *strings.Builder) {
 }
 
 func (r *Report) server(b *strings.Builder, server *ServerReport) {
-	fmt.Fprintf(b, "\n## %s\n\nFrom nothing to the first answer: %s ms.", server.Label, report.Millis(measure.Milliseconds(server.Start)))
+	fmt.Fprintf(b, "\n### %s\n\nFrom nothing to the first answer: %s ms.", server.Label, report.Millis(measure.Milliseconds(server.Start)))
 	if server.IdleBytes > 0 {
 		fmt.Fprintf(b, " Memory before any load: %.0f MB.", server.IdleBytes/(1<<20))
 	}
