@@ -9,6 +9,27 @@ import (
 	"beffroi/storage/rooms"
 )
 
+// mayRedact refuses a redaction by which a user of this server would have no
+// effect, or would have one only because its target is of this server too:
+// between servers that is a server's affair, among its users it is a question
+// of power.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#redactions
+func (s *Server) mayRedact(ctx context.Context, d *draft, req SendRequest) error {
+	if req.Type != "m.room.redaction" || req.Redacts == "" {
+		return nil
+	}
+	target, err := s.stored(ctx, req.Redacts)
+	if err != nil || target != nil && target.RoomID() == req.Room && target.Sender() == req.Sender {
+		return err
+	}
+	levels, err := d.cur.PowerLevels()
+	if err == nil && levels.User(req.Sender) < levels.Redact() {
+		err = matrix.Forbidden("to redact an event of somebody else takes a power level of %d", levels.Redact())
+	}
+	return err
+}
+
 // redact applies a redaction that a draft adds, or a redaction that came
 // before its event: the content is gone from the store in the same commit.
 //

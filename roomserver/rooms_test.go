@@ -208,6 +208,32 @@ func TestARedactionRemovesTheContent(t *testing.T) {
 	})
 }
 
+func TestAUserRedactsOthersByPowerAlone(t *testing.T) {
+	t.Parallel()
+	eachVersion(t, func(t *testing.T, engine string, version matrix.RoomVersion) {
+		one := newNetwork().start(t, engine, "one.example")
+		room := createRoom(t, one, alice, version, "public_chat")
+		must(t, one.Join(t.Context(), roomserver.JoinRequest{User: bob, Room: room}))
+		redact := func(who matrix.UserID, target matrix.EventID) error {
+			_, err := one.Send(t.Context(), roomserver.SendRequest{Sender: who, Room: room, Type: "m.room.redaction",
+				Redacts: target, Content: json.RawMessage(`{}`)})
+			return err
+		}
+		hers, his := say(t, one, alice, room, "hers"), say(t, one, bob, room, "his")
+		if err := redact(bob, hers); !matrix.IsCode(err, "M_FORBIDDEN") {
+			t.Errorf("a member without power redacts another: %v", err)
+		}
+		if err := redact(bob, "$unknown"); !matrix.IsCode(err, "M_FORBIDDEN") {
+			t.Errorf("a member without power redacts what may come: %v", err)
+		}
+		if e := stored(t, one, hers); e.RedactedBy != "" {
+			t.Errorf("redacted by %s", e.RedactedBy)
+		}
+		must(t, redact(bob, say(t, one, bob, room, "his own")))
+		must(t, redact(alice, his))
+	})
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

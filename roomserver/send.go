@@ -69,6 +69,9 @@ func (s *Server) send(ctx context.Context, req SendRequest) (id matrix.EventID, 
 			id = same
 			return nil
 		}
+		if err := s.mayRedact(ctx, d, req); err != nil {
+			return err
+		}
 		p := event.Proto{Sender: req.Sender, Type: req.Type, StateKey: req.StateKey, Content: req.Content, Redacts: req.Redacts}
 		e, err := s.build(ctx, d, p, false)
 		if err != nil {
