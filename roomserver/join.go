@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -45,7 +46,7 @@ func (s *Server) Join(ctx context.Context, req JoinRequest) error {
 		return s.joinRemote(ctx, req, member)
 	}
 	err = s.joinLocal(ctx, req)
-	if errors.Is(err, errCannotAuthorise) {
+	if errors.Is(err, errCannotAuthorise) || errors.Is(err, errCannotGrant) {
 		return s.joinRemote(ctx, req, member)
 	}
 	return err
@@ -172,18 +173,40 @@ func (s *Server) inviter(v *view) (matrix.UserID, error) {
 const maxHelpers = 8
 
 // helpers returns the servers to ask about a room: those that the user named,
-// then that of whoever invited.
-func (s *Server) helpers(ctx context.Context, via []matrix.ServerName, member rooms.Member) ([]matrix.ServerName, error) {
+// that of whoever invited, those whose users made what an invitation or a
+// knock was told of the room, those that were in the room when this server
+// last was, and, as a guess, that which the room ID names.
+func (s *Server) helpers(ctx context.Context, via []matrix.ServerName, id matrix.RoomID, member rooms.Member) ([]matrix.ServerName, error) {
 	list := slices.Clone(via)
-	if member.EventNID != 0 {
-		if err := s.db.View(ctx, func(r *storage.Reader) error {
-			found, err := rooms.EventsByNID(ctx, r, []int64{member.EventNID})
-			if e := found[member.EventNID]; e != nil {
-				list = append(list, e.Sender().Server())
-			}
+	if err := s.db.View(ctx, func(r *storage.Reader) error {
+		room, err := rooms.ByID(ctx, r, id)
+		if matrix.IsCode(err, "M_NOT_FOUND") {
+			return nil
+		}
+		if err != nil {
 			return err
-		}); err != nil {
-			return nil, err
+		}
+		found, err := rooms.EventsByNID(ctx, r, []int64{member.EventNID})
+		if e := found[member.EventNID]; e != nil {
+			list = append(list, e.Sender().Server())
+		}
+		if err != nil {
+			return err
+		}
+		for _, told := range gjson.Get(member.Stripped, "#.sender").Array() {
+			if user, err := matrix.ParseUserID(told.Str); err == nil {
+				list = append(list, user.Server())
+			}
+		}
+		known, err := rooms.Servers(ctx, r, room.NID)
+		list = append(list, known...)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	if _, domain, ok := strings.Cut(string(id), ":"); ok {
+		if name, err := matrix.ParseServerName(domain); err == nil {
+			list = append(list, name)
 		}
 	}
 	seen := map[matrix.ServerName]bool{s.self: true}

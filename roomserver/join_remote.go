@@ -20,7 +20,7 @@ import (
 //
 // https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 func (s *Server) joinRemote(ctx context.Context, req JoinRequest, member rooms.Member) error {
-	helpers, err := s.helpers(ctx, req.Via, member)
+	helpers, err := s.helpers(ctx, req.Via, req.Room, member)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (s *Server) LeaveAll(ctx context.Context, user matrix.UserID) error {
 //
 // https://spec.matrix.org/v1.19/server-server-api/#leaving-rooms-rejecting-invites
 func (s *Server) leaveRemote(ctx context.Context, req MembershipRequest, member rooms.Member) error {
-	helpers, err := s.helpers(ctx, nil, member)
+	helpers, err := s.helpers(ctx, nil, req.Room, member)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (s *Server) Knock(ctx context.Context, req JoinRequest) error {
 		m := MembershipRequest{Sender: req.User, Target: req.User, Room: req.Room, Reason: req.Reason}
 		return s.setMembership(ctx, m, c)
 	}
-	helpers, err := s.helpers(ctx, req.Via, member)
+	helpers, err := s.helpers(ctx, req.Via, req.Room, member)
 	if err != nil {
 		return err
 	}

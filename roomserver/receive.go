@@ -22,6 +22,11 @@ const receiveTimeout = 2 * time.Minute
 //
 // https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 func (s *Server) ReceivePDU(ctx context.Context, origin matrix.ServerName, room matrix.RoomID, raw []byte) error {
+	if s.retraction(raw) {
+		if done, err := s.receiveRetraction(ctx, room, raw); done || err != nil {
+			return err
+		}
+	}
 	rules, err := s.rules(ctx, room)
 	if err != nil {
 		return err
