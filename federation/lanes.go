@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,6 +128,7 @@ func (b *Inbox) start(ctx context.Context, workers *sync.WaitGroup) {
 // the database.
 func (b *Inbox) work(ctx context.Context, name laneName, l *lane) {
 	for {
+		b.workMany(ctx, name, l)
 		it, slots, ok := b.next(ctx, name, l)
 		if !ok {
 			return
@@ -145,6 +147,57 @@ func (b *Inbox) work(ctx context.Context, name laneName, l *lane) {
 			b.finish(ctx, it.of)
 		}
 	}
+}
+
+// workMany gives the events that wait in a lane to their room together, as
+// long as that stores any.
+func (b *Inbox) workMany(ctx context.Context, name laneName, l *lane) {
+	for {
+		items, slots := b.peek(ctx, name, l)
+		if len(items) == 0 {
+			return
+		}
+		pdus := make([][]byte, len(items))
+		for i, it := range items {
+			pdus[i] = it.pdu
+		}
+		n := 0
+		err := b.inSlot(ctx, name, slots, func(ctx context.Context) (err error) {
+			n, err = b.Rooms.ReceivePDUs(ctx, name.origin, name.room, pdus)
+			return err
+		})
+		if err != nil || n == 0 {
+			return // one by one
+		}
+		b.mu.Lock()
+		clear(l.queue[:n])
+		l.queue = l.queue[n:]
+		b.mu.Unlock()
+		l.impatient = false
+		b.metrics.pdus.WithLabelValues(outcomeOK).Add(float64(n))
+		for _, it := range items[:n] {
+			if b.done(it.of, nil) {
+				b.finish(ctx, it.of)
+			}
+		}
+	}
+}
+
+// peek returns the first items of a lane of a room, which stay in it.
+func (b *Inbox) peek(ctx context.Context, name laneName, l *lane) ([]item, chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if name.room == "" || len(l.queue) == 0 || ctx.Err() != nil {
+		return nil, nil
+	}
+	items := slices.Clone(l.queue[:min(len(l.queue), maxPDUs)])
+	for i, it := range items {
+		if it.pdu == nil {
+			items = items[:i]
+			break
+		}
+	}
+	return items, b.origins[name.origin].slots
 }
 
 // next takes the first item of a lane, or ends it.
@@ -240,7 +293,15 @@ type panicError struct{ value any }
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
 // try gives an event to its room once.
-func (b *Inbox) try(ctx context.Context, name laneName, slots chan struct{}, pdu json.RawMessage) (err error) {
+func (b *Inbox) try(ctx context.Context, name laneName, slots chan struct{}, pdu json.RawMessage) error {
+	return b.inSlot(ctx, name, slots, func(ctx context.Context) error {
+		return b.Rooms.ReceivePDU(ctx, name.origin, name.room, pdu)
+	})
+}
+
+// inSlot runs what judges events when it is the turn of their server. A panic
+// becomes an error.
+func (b *Inbox) inSlot(ctx context.Context, name laneName, slots chan struct{}, fn func(ctx context.Context) error) (err error) {
 	for _, slot := range []chan struct{}{slots, b.slots} {
 		select {
 		case slot <- struct{}{}:
@@ -258,5 +319,5 @@ func (b *Inbox) try(ctx context.Context, name laneName, slots chan struct{}, pdu
 	}()
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
-	return b.Rooms.ReceivePDU(ctx, name.origin, name.room, pdu)
+	return fn(ctx)
 }

@@ -28,6 +28,16 @@ func PendingRedactions(ctx context.Context, r *storage.Reader, roomNID int64, ta
 	return found, err
 }
 
+// AnyPendingRedaction reports whether a redaction waits for one of some events.
+func AnyPendingRedaction(ctx context.Context, r *storage.Reader, roomNID int64, targets []matrix.EventID) (found bool, err error) {
+	const q = `SELECT target_id FROM pending_redactions WHERE room_nid = $1 AND target_id IN ($LIST)`
+	err = storage.EachIn(ctx, r, q, []any{roomNID}, texts(targets), func(*sql.Rows) error {
+		found = true
+		return nil
+	})
+	return found, err
+}
+
 // RemovePendingRedaction forgets a redaction whose event has come.
 func RemovePendingRedaction(ctx context.Context, tx *storage.Tx, roomNID int64, target, redaction matrix.EventID) error {
 	const q = `DELETE FROM pending_redactions WHERE room_nid = $1 AND target_id = $2 AND redaction_id = $3`
