@@ -19,13 +19,14 @@ TIMEOUT = 30  # seconds, for anything that is waited for
 class Steps:
     """What passed and what failed."""
 
-    def __init__(self):
-        self.passed, self.failed = 0, 0
+    def __init__(self, quiet=False):
+        self.passed, self.failed, self.quiet = 0, 0, quiet
 
     def check(self, name, good, detail=""):
         if good:
             self.passed += 1
-            print(f"ok    {name}")
+            if not self.quiet:
+                print(f"ok    {name}")
         else:
             self.failed += 1
             print(f"FAIL  {name}: {detail}")
@@ -73,27 +74,33 @@ async def login(steps, c):
     await c.keys_upload()
 
 
+async def encrypted_room(steps, alice, bob):
+    """Two accounts in an encrypted room that talk, each way."""
+    for c in (alice, bob):
+        await login(steps, c)
+    created = await alice.room_create(
+        name="Chiffré",
+        initial_state=[{"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}],
+        invite=[bob.user_id],
+    )
+    steps.check(f"{alice.user_id} creates an encrypted room", isinstance(created, nio.RoomCreateResponse), created)
+    room = created.room_id
+    await until([alice, bob], lambda: room in bob.invited_rooms, "the invitation")
+    steps.check(f"{bob.user_id} is invited across the federation", True)
+    joined = await bob.join(room)
+    steps.check(f"{bob.user_id} joins", isinstance(joined, nio.JoinResponse), joined)
+    await until([alice, bob], lambda: room in bob.rooms and bob.rooms[room].encrypted
+                and room in alice.rooms and bob.user_id in alice.rooms[room].users, "both in the room")
+    await until([alice, bob], lambda: alice.device_store.active_user_devices(bob.user_id)
+                and any(alice.device_store.active_user_devices(bob.user_id)), "each other's devices")
+    await talk(steps, alice, bob, room)
+    return room
+
+
 async def story(steps, accounts, stores):
     alice, bob = client(accounts, "alice", stores), client(accounts, "bob", stores)
     try:
-        for c in (alice, bob):
-            await login(steps, c)
-        created = await alice.room_create(
-            name="Chiffré",
-            initial_state=[{"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}],
-            invite=[bob.user_id],
-        )
-        steps.check("alice creates an encrypted room", isinstance(created, nio.RoomCreateResponse), created)
-        room = created.room_id
-        await until([alice, bob], lambda: room in bob.invited_rooms, "bob's invitation")
-        steps.check("bob is invited across the federation", True)
-        joined = await bob.join(room)
-        steps.check("bob joins", isinstance(joined, nio.JoinResponse), joined)
-        await until([alice, bob], lambda: room in bob.rooms and bob.rooms[room].encrypted
-                    and room in alice.rooms and bob.user_id in alice.rooms[room].users, "both in the room")
-        await until([alice, bob], lambda: alice.device_store.active_user_devices(bob.user_id)
-                    and any(alice.device_store.active_user_devices(bob.user_id)), "alice knows bob's device")
-        await talk(steps, alice, bob, room)
+        room = await encrypted_room(steps, alice, bob)
         await refusals(steps, accounts, alice, room)
     finally:
         for c in (alice, bob):
