@@ -162,16 +162,19 @@ func (d *draft) commit(after snapshot) func(ctx context.Context, tx *storage.Tx)
 				return err
 			}
 		}
-		var head storage.Position
+		var head, bump storage.Position
 		for _, p := range d.placed {
 			p.RoomNID, p.Pos = rm.nid, tx.Next()
 			if !p.known {
 				p.NID = int64(p.Pos)
 			}
 			head = p.Pos
+			if p.Status == rooms.Accepted && slices.Contains(rooms.BumpTypes, p.Type()) {
+				bump = p.Pos
+			}
 		}
 		if err := (rooms.Advance{NID: rm.nid, From: d.from, To: after.version, FromTips: d.fromTips, Tips: after.tips, Depth: after.depth,
-			HeadPos: head, Joined: d.joined, Invited: d.invited, Deltas: d.deltas()}).Apply(ctx, tx); err != nil {
+			HeadPos: head, Joined: d.joined, Invited: d.invited, Deltas: d.deltas(), Bump: bump}).Apply(ctx, tx); err != nil {
 			return err
 		}
 		if err := d.write(ctx, tx); err != nil {

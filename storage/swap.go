@@ -33,6 +33,7 @@ const (
 	SwapCompare                   // two values: what was found and what it becomes
 	SwapSet                       // one value: what it becomes
 	SwapAdd                       // one int64: by how much it grows
+	SwapRaise                     // one int64: what it is at least
 )
 
 // NewSwap returns the statement for a table.
@@ -54,6 +55,8 @@ func NewSwap(table string, columns ...SwapColumn) *Swap {
 			set = append(set, c.Name+" = "+value)
 		case SwapAdd:
 			set = append(set, fmt.Sprintf("%s = %s + %s", c.Name, column, value))
+		case SwapRaise:
+			set = append(set, fmt.Sprintf("%s = CASE WHEN %s < %s THEN %s ELSE %s END", c.Name, column, value, value, column))
 		}
 	}
 	sw.values = len(types)
@@ -89,7 +92,7 @@ func (sw *Swap) join(first, second []any) bool {
 				return false
 			}
 			n++
-		case SwapSet, SwapAdd:
+		case SwapSet, SwapAdd, SwapRaise:
 		}
 		n++
 	}
@@ -104,6 +107,8 @@ func (sw *Swap) join(first, second []any) bool {
 			first[n] = second[n]
 		case SwapAdd:
 			first[n] = first[n].(int64) + second[n].(int64)
+		case SwapRaise:
+			first[n] = max(first[n].(int64), second[n].(int64))
 		}
 		n++
 	}

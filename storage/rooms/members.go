@@ -238,10 +238,10 @@ func SettleMembers(ctx context.Context, tx *storage.Tx, roomNID int64, pos stora
 }
 
 // Forget hides a room that the user has left. It reports whether there was
-// such a membership.
+// such a membership. It takes a position: lists of rooms get shorter by it.
 func Forget(ctx context.Context, tx *storage.Tx, roomNID int64, user matrix.UserID) (bool, error) {
-	const q = `UPDATE memberships SET forgotten = 1
-		WHERE room_nid = $1 AND user_id = $2 AND membership IN ('leave', 'ban')`
-	n, err := tx.Exec(ctx, q, roomNID, string(user))
+	const q = `UPDATE memberships SET forgotten = 1, pos = $1
+		WHERE room_nid = $2 AND user_id = $3 AND membership IN ('leave', 'ban')`
+	n, err := tx.Exec(ctx, q, int64(tx.Next()), roomNID, string(user))
 	return n > 0, err
 }

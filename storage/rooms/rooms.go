@@ -112,8 +112,9 @@ type Advance struct {
 	FromTips, Tips  []matrix.EventID
 	Depth           int64
 	HeadPos         storage.Position
-	Joined, Invited int64 // by how much the counts change
-	Deltas          int   // how many changes of the state are written
+	Joined, Invited int64            // by how much the counts change
+	Deltas          int              // how many changes of the state are written
+	Bump            storage.Position // of the last activity, 0 where there is none in it
 }
 
 // Apply moves the room from the version and the tips that the events were
@@ -131,7 +132,7 @@ func (a Advance) Apply(ctx context.Context, tx *storage.Tx) error {
 	if err != nil {
 		return err
 	}
-	return tx.Swap(ctx, advance, a.NID, a.From, a.To, from, tips, a.Depth, int64(a.HeadPos), a.Joined, a.Invited, int64(a.Deltas))
+	return tx.Swap(ctx, advance, a.NID, a.From, a.To, from, tips, a.Depth, int64(a.HeadPos), a.Joined, a.Invited, int64(a.Deltas), int64(a.Bump))
 }
 
 var advance = storage.NewSwap("rooms",
@@ -142,7 +143,8 @@ var advance = storage.NewSwap("rooms",
 	storage.SwapColumn{Name: "head_pos", Type: "BIGINT", Does: storage.SwapSet},
 	storage.SwapColumn{Name: "joined", Type: "BIGINT", Does: storage.SwapAdd},
 	storage.SwapColumn{Name: "invited", Type: "BIGINT", Does: storage.SwapAdd},
-	storage.SwapColumn{Name: "deltas", Type: "BIGINT", Does: storage.SwapAdd})
+	storage.SwapColumn{Name: "deltas", Type: "BIGINT", Does: storage.SwapAdd},
+	storage.SwapColumn{Name: "bump_pos", Type: "BIGINT", Does: storage.SwapRaise})
 
 func tipsText(tips []matrix.EventID) (string, error) {
 	if len(tips) == 0 {
