@@ -62,9 +62,12 @@ func (n *notifier) loaded(a *account, standings []rooms.Standing, at storage.Pos
 	}
 	a.loaded, a.floor = true, max(n.head, at)
 	a.last = max(a.last, a.floor)
+	a.others = make(map[int64]*other)
 	for _, m := range standings {
 		if m.Membership == "join" {
 			n.enter(a, m, a.floor)
+		} else {
+			a.others[m.RoomNID] = newOther(m)
 		}
 	}
 	for _, m := range a.early {
@@ -73,7 +76,7 @@ func (n *notifier) loaded(a *account, standings []rooms.Standing, at storage.Pos
 		case m.Membership == "join":
 			n.enter(a, m, a.floor)
 		default:
-			n.exit(a, m.RoomNID)
+			n.exit(a, m)
 		}
 	}
 	a.early = nil
@@ -87,13 +90,21 @@ func (n *notifier) enter(a *account, m rooms.Standing, upTo storage.Position) {
 			typists: len(users) > 0, members: make(map[*account]struct{})}
 		n.rooms[room.nid], n.byID[room.id] = room, room
 	}
+	room.activity = max(room.activity, m.HeadPos)
+	delete(a.others, m.RoomNID)
 	if _, in := room.members[a]; !in {
 		room.members[a] = struct{}{}
 		a.joined = append(a.joined, room)
 	}
 }
 
-func (n *notifier) exit(a *account, roomNID int64) {
+// exit notes that an account is not in a room, or no longer.
+func (n *notifier) exit(a *account, m rooms.Standing) {
+	a.others[m.RoomNID] = newOther(m)
+	n.remove(a, m.RoomNID)
+}
+
+func (n *notifier) remove(a *account, roomNID int64) {
 	room := n.rooms[roomNID]
 	if room == nil {
 		return
@@ -116,7 +127,7 @@ func (n *notifier) abandon(a *account, room *roomCell) {
 func (n *notifier) left(a *account, roomNID int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.exit(a, roomNID)
+	n.remove(a, roomNID)
 }
 
 // sweep forgets the accounts that have not synced for a while.

@@ -45,6 +45,7 @@ type roomCell struct {
 	nid      int64
 	id       matrix.RoomID
 	events   storage.Position // of the last event, as far as it was watched
+	activity storage.Position // of the last event, also where that was before it was watched
 	receipts storage.Position
 	typing   uint64
 	typists  bool // somebody is typing
@@ -56,7 +57,9 @@ type roomCell struct {
 type account struct {
 	user   matrix.UserID
 	joined []*roomCell      // nil until loaded
+	others map[int64]*other // its rooms that it has not joined, nil until loaded
 	early  []rooms.Standing // what changed before it was loaded
+	shelf  shelf            // how clients sort its rooms
 	loaded bool
 	// floor is from where on everything is known. What happened before it was
 	// not watched.
@@ -77,6 +80,7 @@ type device struct {
 	messages, counts storage.Position // of the last change
 	keys             []byte           // the counts of its keys as they are sent, nil where unknown
 	lazy             lazyMembers
+	slid             map[string]lazyMembers // by connection of sliding sync
 }
 
 // waiter is a request that waits for something to happen.
@@ -175,7 +179,7 @@ func (n *notifier) apply(in *news) {
 	n.advance(in.to)
 	for nid, pos := range in.rooms {
 		if room := n.rooms[nid]; room != nil && pos > room.events {
-			room.events = pos
+			room.events, room.activity = pos, pos
 			n.touch(room, pos)
 		}
 	}
@@ -277,7 +281,7 @@ func (n *notifier) member(m rooms.Standing, upTo storage.Position) {
 	case m.Membership == "join":
 		n.enter(a, m, upTo)
 	default:
-		n.exit(a, m.RoomNID)
+		n.exit(a, m)
 	}
 }
 

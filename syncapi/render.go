@@ -214,15 +214,7 @@ func appendList(out []byte, list []json.RawMessage) []byte {
 }
 
 func appendData(out []byte, list []accountData) []byte {
-	out = append(out, `{"events":[`...)
-	for i, d := range list {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = append(append(out, `{"content":`...), d.Content...)
-		out = append(canonicaljson.AppendString(append(out, `,"type":`...), d.Type), '}')
-	}
-	return append(out, `]}`...)
+	return append(appendDataList(append(out, `{"events":`...), list), '}')
 }
 
 func appendStrings[T ~string](out []byte, list []T) []byte {

@@ -38,6 +38,10 @@ type room struct {
 	bare bool
 	// window is which events are told of: up to where the user was in the room.
 	window rooms.Window
+	// from is up to where the client knows the room, unless it is fresh: then
+	// the client knows nothing of it.
+	from  storage.Position
+	fresh bool
 
 	timeline []*rooms.Event
 	floor    storage.Position           // everything in the window after it was looked at
@@ -68,7 +72,7 @@ func (a *answer) selectRooms(ctx context.Context) error {
 		if a.rooms[m.RoomNID] != nil || !a.mayShow(m) {
 			continue
 		}
-		a.rooms[m.RoomNID] = &room{Standing: *m, hidden: !a.filter.wantsRoom(m.RoomID)}
+		a.rooms[m.RoomNID] = &room{Standing: *m, hidden: !a.filter.wantsRoom(m.RoomID), from: a.from, fresh: a.since == nil}
 		if a.since != nil && m.Pos > a.from || m.Membership == "leave" || m.Membership == "ban" {
 			turned = append(turned, m.RoomNID)
 		}
@@ -146,7 +150,7 @@ func (a *answer) findReset(names []roomName, standings []rooms.Standing) {
 		a.s.notifier.left(a.account, name.nid)
 		a.rooms[name.nid] = &room{
 			Standing: rooms.Standing{Member: rooms.Member{RoomNID: name.nid, User: a.req.User}, RoomID: name.id},
-			gone:     true, hidden: !a.filter.wantsRoom(name.id),
+			gone:     true, hidden: !a.filter.wantsRoom(name.id), from: a.from,
 		}
 	}
 }
@@ -154,12 +158,12 @@ func (a *answer) findReset(names []roomName, standings []rooms.Standing) {
 // place puts a room into its section. It reports whether there is anything to
 // tell of it.
 func (a *answer) place(rm *room, course []phase) bool {
-	rm.window = rooms.Window{RoomNID: rm.RoomNID, After: a.from, UpTo: a.to}
+	rm.window = rooms.Window{RoomNID: rm.RoomNID, After: rm.from, UpTo: a.to}
 	end, was := lastJoined(course)
-	rm.gone = rm.gone || a.since != nil && rm.Membership != "join" && was && end > a.from
+	rm.gone = rm.gone || !rm.fresh && rm.Membership != "join" && was && end > rm.from
 	switch rm.Membership {
 	case "join":
-		rm.entered = a.since == nil || rm.Pos > a.from && !throughout(course, a.from)
+		rm.entered = rm.fresh || rm.Pos > rm.from && !throughout(course, rm.from)
 		rm.whole = rm.entered || a.req.FullState
 		if rm.entered {
 			rm.window.After = beginning
@@ -176,7 +180,7 @@ func (a *answer) place(rm *room, course []phase) bool {
 		return true
 	}
 	rm.section = left
-	rm.window.UpTo = a.from // reset
+	rm.window.UpTo = rm.from // reset
 	return rm.gone
 }
 
@@ -185,13 +189,13 @@ func (a *answer) place(rm *room, course []phase) bool {
 func (a *answer) placeLeft(rm *room, course []phase) {
 	rm.section = left
 	end, was := lastJoined(course)
-	rm.bare = !was || a.since != nil && !rm.gone
+	rm.bare = !was || !rm.fresh && !rm.gone
 	if rm.bare {
-		rm.window.UpTo = a.from
+		rm.window.UpTo = rm.from
 		return
 	}
 	rm.window.UpTo = end
-	if a.since == nil || !joinedAt(course, a.from) { // or joined and left since
+	if rm.fresh || !joinedAt(course, rm.from) { // or joined and left since
 		rm.whole = true
 		rm.window.After = beginning
 	}

@@ -1,5 +1,6 @@
-// Package syncapi tells clients what changed. It follows the log, reads one
-// snapshot for each answer and writes nothing.
+// Package syncapi tells clients what changed. It follows the log and reads one
+// snapshot for each answer. All it writes is what clients have got over the
+// connections of sliding sync, where that is not plain from the position.
 //
 // The lock of the notifier is its only lock. No query runs while it is held;
 // that of the room server's typing is taken inside it.
@@ -46,6 +47,9 @@ type Server struct {
 	Options
 	notifier *notifier
 	filters  *otter.Cache[filterKey, *filter]
+
+	connections *otter.Cache[int64, *connection] // by serial
+	kinds       *otter.Cache[int64, kind]        // by number of the room
 }
 
 // New returns a server that knows nothing yet.
@@ -53,7 +57,8 @@ func New(o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Options: o, notifier: newNotifier(time.Now(), o.Rooms.Typing), filters: newFilters()}
+	s := &Server{Options: o, notifier: newNotifier(time.Now(), o.Rooms.Typing), filters: newFilters(),
+		connections: newConnections(), kinds: newKinds()}
 	o.Rooms.OnTyping(s.notifier.typed)
 	return s
 }
@@ -63,6 +68,8 @@ const (
 	safetyTick = time.Second
 	// sweepEvery is how often sessions that are gone are forgotten.
 	sweepEvery = time.Minute
+	// cleanEvery is how often connections that are gone are removed.
+	cleanEvery = 10 * time.Minute
 )
 
 // Run follows the log until ctx ends.
@@ -77,9 +84,10 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	tick, sweep := time.NewTicker(safetyTick), time.NewTicker(sweepEvery)
+	tick, sweep, clean := time.NewTicker(safetyTick), time.NewTicker(sweepEvery), time.NewTicker(cleanEvery)
 	defer tick.Stop()
 	defer sweep.Stop()
+	defer clean.Stop()
 	for {
 		if err := s.follow(ctx); err != nil && ctx.Err() == nil {
 			s.Logger.WarnContext(ctx, "sync cannot follow the log; trying again", "error", err)
@@ -91,6 +99,10 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-tick.C:
 		case <-sweep.C:
 			s.notifier.sweep(time.Now())
+		case <-clean.C:
+			if err := s.sweepConnections(ctx); err != nil && ctx.Err() == nil {
+				s.Logger.WarnContext(ctx, "old connections stay; trying again", "error", err)
+			}
 		}
 	}
 }
