@@ -124,6 +124,8 @@ func (s *Server) aboutRooms() []route {
 func (s *Server) aboutHistory() []route {
 	return []route{
 		{get, v3 + "/sync", session, freeRead, do(s.sync)},
+		{post, "/_matrix/client/v4/sync", session, freeRead, do(s.slidingSync)},
+		{post, "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", session, freeRead, do(s.slidingSyncDeployed)},
 		{get, v1 + "/mutual_rooms", session, freeOwn, do(s.mutualRooms)},
 		{get, v3 + "/joined_rooms", session, freeOwn, do(s.joinedRooms)},
 		{get, v3 + "/rooms/{roomID}/messages", session, freeRead, do(s.messages)},
