@@ -138,3 +138,22 @@ func mediaFile(f *media.File, public bool) httpx.File {
 		"Cache-Control":                {cache},
 	}}
 }
+
+// thumbnailMedia serves a smaller picture of a file.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediathumbnailservernamemediaid
+func (s *Server) thumbnailMedia(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (httpx.File, error) {
+	base, err := mediaQuery(who, r)
+	if err != nil {
+		return httpx.File{}, err
+	}
+	q, err := media.ReadThumbnailQuery(base, r.URL.Query())
+	if err != nil {
+		return httpx.File{}, err
+	}
+	f, err := s.Media.Thumbnail(ctx, q)
+	if err != nil {
+		return httpx.File{}, err
+	}
+	return mediaFile(f, base.Public), nil
+}

@@ -2,6 +2,10 @@ package clientapi_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"image"
+	"image/png"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -271,4 +275,59 @@ func TestBadFileNamesAndTypes(t *testing.T) {
 	if w := alice.asks("GET", downloadPath+"here.example/abc?timeout_ms=x", "", ""); w.Code != 400 {
 		t.Errorf("timeout: %d", w.Code)
 	}
+}
+
+func TestThumbnails(t *testing.T) {
+	t.Parallel()
+	testkit.EachEngine(t, func(t *testing.T, db *storage.DB) {
+		h := startOn(t, db)
+		alice := h.registers(t, "alice")
+		mxc := alice.uploads(t, "?filename=a.png", "text/html", string(picture(t, 400, 300)))
+		thumb := func(mxc, query string) *httptest.ResponseRecorder {
+			return alice.asks("GET", "/_matrix/client/v1/media/thumbnail/"+mxc+query, "", "")
+		}
+		for _, tc := range []struct {
+			query         string
+			width, height int
+		}{
+			{"?width=20&height=20&method=crop", 32, 32}, {"?width=20&height=20&method=crop", 32, 32}, {"?width=90&height=90&method=crop", 96, 96},
+			{"?width=100&height=100", 320, 240}, {"?width=100&height=50&method=crop", 100, 50}, {"?width=640&height=480", 400, 300},
+			{"?width=99999999999999999999&height=1", 400, 300}, {"?width=32&height=32&method=scale&animated=true", 320, 240},
+		} {
+			w := thumb(mxc, tc.query)
+			c, _, err := image.DecodeConfig(w.Body)
+			if w.Code != 200 || err != nil || c.Width != tc.width || c.Height != tc.height || w.Header().Get("Content-Type") != "image/png" ||
+				w.Header().Get("Content-Disposition") != "inline; filename=thumbnail.png" {
+				t.Errorf("%s: %d %dx%d %v %v", tc.query, w.Code, c.Width, c.Height, err, w.Header())
+			}
+		}
+		for query, code := range map[string]string{
+			"": "M_MISSING_PARAM", "?width=10": "M_MISSING_PARAM", "?width=0&height=10": "M_INVALID_PARAM", "?width=-1&height=10": "M_INVALID_PARAM",
+			"?width=x&height=10": "M_INVALID_PARAM", "?width=10&height=10&method=stretch": "M_INVALID_PARAM", "?width=1.5&height=2": "M_INVALID_PARAM",
+		} {
+			toReply(thumb(mxc, query)).wants(t, 400, code)
+		}
+		toReply(thumb(alice.uploads(t, "", "image/png", "no picture"), "?width=10&height=10")).wants(t, 400, "M_UNKNOWN")
+		bomb := "\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x00\xc3\x50\x00\x00\xc3\x50\x08\x06\x00\x00\x00"
+		bomb += string(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(bomb[12:]))))
+		toReply(thumb(alice.uploads(t, "", "image/png", bomb), "?width=10&height=10")).wants(t, 413, "M_TOO_LARGE")
+		toReply(thumb("here.example/nothing", "?width=10&height=10")).wants(t, 404, "M_NOT_FOUND")
+		nobody := &person{host: h}
+		toReply(nobody.asks("GET", "/_matrix/client/v1/media/thumbnail/"+mxc+"?width=1&height=1", "", "")).wants(t, 401, "M_MISSING_TOKEN")
+		toReply(nobody.asks("GET", "/_matrix/media/v3/thumbnail/"+mxc+"?width=1&height=1", "", "")).wants(t, 404, "M_NOT_FOUND")
+	})
+}
+
+// picture is a PNG of a size.
+func picture(t testing.TB, w, h int) []byte {
+	t.Helper()
+	img := image.NewRGBA(image.Rect(0, 0, w, h))
+	for i := range img.Pix {
+		img.Pix[i] = byte(i / 7)
+	}
+	var out bytes.Buffer
+	if err := png.Encode(&out, img); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }

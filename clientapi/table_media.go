@@ -16,6 +16,7 @@ func (s *Server) aboutMedia() []route {
 		{get, v1Media + "/config", session, freePublic, do(s.mediaConfig)},
 		{get, v1Media + "/download/{serverName}/{mediaID}", session, asks(policy.ActionReadMedia), do(s.downloadMedia)},
 		{get, v1Media + "/download/{serverName}/{mediaID}/{fileName}", session, asks(policy.ActionReadMedia), do(s.downloadMedia)},
+		{get, v1Media + "/thumbnail/{serverName}/{mediaID}", session, asks(policy.ActionReadMedia), do(s.thumbnailMedia)},
 
 		{post, oldMedia + "/upload", session, asks(policy.ActionUploadMedia), do(s.uploadMedia)},
 		{put, oldMedia + "/upload/{serverName}/{mediaID}", session, asks(policy.ActionUploadMedia), do(s.fillMedia)},
@@ -23,6 +24,7 @@ func (s *Server) aboutMedia() []route {
 		{get, oldMedia + "/config", session, freePublic, do(s.mediaConfig)},
 		{get, oldMedia + "/download/{serverName}/{mediaID}", anyone, freeOldMedia, do(s.downloadMedia)},
 		{get, oldMedia + "/download/{serverName}/{mediaID}/{fileName}", anyone, freeOldMedia, do(s.downloadMedia)},
+		{get, oldMedia + "/thumbnail/{serverName}/{mediaID}", anyone, freeOldMedia, do(s.thumbnailMedia)},
 	}
 }
 
