@@ -19,6 +19,7 @@ import (
 	"beffroi/federation/keyring"
 	"beffroi/internal/httpx"
 	"beffroi/matrix"
+	"beffroi/media"
 	"beffroi/policy"
 	"beffroi/roomserver"
 )
@@ -31,6 +32,7 @@ type Options struct {
 	Rooms    *roomserver.Server
 	Accounts *account.Server
 	Devices  *e2ee.Server
+	Media    *media.Server
 	Inbox    *Inbox
 	// WakeUp is told that a server has just sent a request with a good
 	// signature: what waits for it can be sent. It must not block. nil is

@@ -27,6 +27,8 @@ import (
 	"beffroi/internal/testkit"
 	"beffroi/matrix"
 	"beffroi/matrix/signing"
+	"beffroi/media"
+	"beffroi/media/blobs"
 	"beffroi/policy"
 	"beffroi/policystore"
 	"beffroi/roomserver"
@@ -95,6 +97,9 @@ func (n *network) client(t *testing.T, key signing.Key, gate client.Gate) *clien
 	return c
 }
 
+// maxFile bounds the files of a test.
+const maxFile = 1 << 20
+
 // host is one homeserver as far as other servers see it, and what brings its
 // events to them.
 type host struct {
@@ -110,6 +115,7 @@ type host struct {
 	remote   *client.Client
 	keys     *keyring.Ring
 	inbox    *federation.Inbox
+	media    *media.Server
 	router   *httpx.Router
 	server   *httptest.Server
 
@@ -157,11 +163,16 @@ func (n *network) startOn(t *testing.T, db *storage.DB, name matrix.ServerName, 
 	h.devices = e2ee.New(e2ee.Options{DB: db, ServerName: name, Remote: h.remote, Outbox: sendqueue.Outbox{}, Bus: h.bus, Logger: log})
 	h.accounts, err = account.New(account.Options{DB: db, ServerName: name, Gate: h.gate, Development: true})
 	must(t, err)
+	store, err := blobs.NewDir(t.TempDir())
+	must(t, err)
+	h.media, err = media.New(media.Options{DB: db, ServerName: name, Store: store, Remote: h.remote, Folder: t.TempDir(),
+		MaxUpload: maxFile, MaxRemote: maxFile, Log: log})
+	must(t, err)
 	h.inbox = federation.NewInbox(federation.InboxOptions{Name: name, DB: db, Gate: h.gate, Rooms: h.rooms, Devices: h.devices,
 		Backoff: func(int) time.Duration { return time.Millisecond }, Logger: log})
 	h.router = httpx.NewRouter(httpx.Options{Log: log})
 	federation.New(federation.Options{Name: name, Gate: h.gate, Keys: h.keys, Rooms: h.rooms, Accounts: h.accounts,
-		Devices: h.devices, Inbox: h.inbox, WakeUp: func(s matrix.ServerName) { h.woken.Add(1); queue.WakeUp(s) },
+		Devices: h.devices, Media: h.media, Inbox: h.inbox, WakeUp: func(s matrix.ServerName) { h.woken.Add(1); queue.WakeUp(s) },
 		Software: "Beffroi", Version: "test", Logger: log}).Routes(h.router)
 	h.server = n.serve(t, name, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/_matrix/key/v2/server") {

@@ -93,5 +93,8 @@ func (s *Server) Table() []Route {
 		route(s, "GET "+v1+"/user/devices/{userID}", policy.ActionDeviceKeys, maxBody, s.userDevices),
 		route(s, "POST "+v1+"/user/keys/query", policy.ActionDeviceKeys, maxBody, s.queryDeviceKeys),
 		route(s, "POST "+v1+"/user/keys/claim", policy.ActionDeviceKeys, maxBody, s.claimKeys),
+
+		route(s, "GET "+v1+"/media/download/{mediaID}", policy.ActionReadMedia, maxBody, s.downloadMedia),
+		route(s, "GET "+v1+"/media/thumbnail/{mediaID}", policy.ActionReadMedia, maxBody, s.thumbnailMedia),
 	}
 }

@@ -29,7 +29,9 @@ type call struct {
 	unsigned    bool   // the few paths that ask for no signature
 	maxBytes    int64
 	timeout     time.Duration
-	read        func(io.Reader) error // nil: the answer is not looked at
+	redirects   bool                               // follows them; only for what is not signed
+	read        func(io.Reader) error              // nil: the answer is not looked at
+	answer      func(http.Header, io.Reader) error // instead of read, for what is no JSON
 }
 
 // Do sends a signed request and decodes the answer into out, unless that is
@@ -73,7 +75,11 @@ func (c *Client) send(ctx context.Context, call call) error {
 	if err != nil {
 		return err
 	}
-	res, err := c.http.Do(req)
+	through := &c.http
+	if call.redirects && call.unsigned {
+		through = c.redirected()
+	}
+	res, err := through.Do(req)
 	if err != nil {
 		return &UnreachableError{Destination: call.destination, Err: err}
 	}
@@ -81,6 +87,9 @@ func (c *Client) send(ctx context.Context, call call) error {
 	body := &limitedReader{r: res.Body, left: call.maxBytes}
 	if res.StatusCode != http.StatusOK {
 		return remoteError(call.destination, res.StatusCode, body)
+	}
+	if call.answer != nil {
+		return badAnswer(call.destination, body, call.answer(res.Header, body))
 	}
 	if call.read == nil {
 		return nil

@@ -16,7 +16,7 @@ func (n *Node) openMedia(context.Context) error {
 		return err
 	}
 	before, all := c.PublicBefore()
-	n.Media, err = media.New(media.Options{DB: n.DB, ServerName: n.config.ServerName, Store: store,
+	n.Media, err = media.New(media.Options{DB: n.DB, ServerName: n.config.ServerName, Store: store, Remote: n.remote,
 		Folder: filepath.Join(n.config.MediaDir(), "incoming"), MaxUpload: int64(c.MaxUpload), MaxRemote: int64(c.MaxRemote),
 		UserQuota: int64(c.UserQuota), LocalRetention: c.LocalRetention, RemoteRetention: c.RemoteRetention,
 		Public: media.Public{All: all, Before: before}, Log: n.log, Metrics: n.registry})

@@ -172,7 +172,7 @@ func (n *Node) openEdges(context.Context) error {
 		Rooms: n.Rooms, Devices: n.Devices, Logger: n.log, Metrics: n.registry})
 	router = httpx.NewRouter(httpx.Options{Listener: "federation", Metrics: n.registry, Log: n.log})
 	federation.New(federation.Options{Name: c.ServerName, Gate: n.Policy, Keys: n.keys, Rooms: n.Rooms, Accounts: n.Accounts,
-		Devices: n.Devices, Inbox: n.inbox, WakeUp: n.queue.WakeUp, Software: "Beffroi", Version: obs.ReadBuild().Version,
+		Devices: n.Devices, Media: n.Media, Inbox: n.inbox, WakeUp: n.queue.WakeUp, Software: "Beffroi", Version: obs.ReadBuild().Version,
 		Logger: n.log}).Routes(router)
 	for _, path := range []string{policystore.BundlePath, policystore.VersionPath} {
 		router.Handle("GET "+path, n.Policy.Handler())
