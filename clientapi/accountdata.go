@@ -21,7 +21,12 @@ func (s *Server) accountData(ctx context.Context, who *caller, r *http.Request, 
 
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridaccount_datatype
 func (s *Server) setAccountData(ctx context.Context, who *caller, r *http.Request, content json.RawMessage) (httpx.None, error) {
-	return httpx.None{}, s.Accounts.SetAccountData(ctx, who.User, "", r.PathValue("type"), orEmpty(content))
+	typ := r.PathValue("type")
+	err := s.Accounts.SetAccountData(ctx, who.User, "", typ, orEmpty(content))
+	if err == nil && typ == typeIgnored {
+		s.Rooms.PushRulesChanged(who.User)
+	}
+	return httpx.None{}, err
 }
 
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridroomsroomidaccount_datatype
@@ -68,7 +73,10 @@ type tags struct {
 	Tags map[string]json.RawMessage `json:"tags"`
 }
 
-const typeTag = "m.tag"
+const (
+	typeTag     = "m.tag"
+	typeIgnored = "m.ignored_user_list"
+)
 
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridroomsroomidtags
 func (s *Server) tags(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (tags, error) {

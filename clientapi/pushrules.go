@@ -57,7 +57,11 @@ func (s *Server) changePushRules(ctx context.Context, user matrix.UserID, change
 	if err != nil {
 		return err
 	}
-	return s.Accounts.SetManagedData(ctx, user, "", account.TypePushRules, raw)
+	if err := s.Accounts.SetManagedData(ctx, user, "", account.TypePushRules, raw); err != nil {
+		return err
+	}
+	s.Rooms.PushRulesChanged(user)
+	return nil
 }
 
 // pushRulesData is the account data m.push_rules, which everybody has.

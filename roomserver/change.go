@@ -75,6 +75,11 @@ func durable(last *storage.Commit) error {
 // locks of the rooms and gives them back while the commit is under way, so that
 // the next drafts are prepared on top of these.
 func (s *Server) submit(ctx context.Context, drafts ...*draft) error {
+	for _, d := range drafts {
+		if err := s.notify(ctx, d); err != nil {
+			return err
+		}
+	}
 	writes := make([]func(context.Context, *storage.Tx) error, len(drafts))
 	for i, d := range drafts {
 		rm := d.rm

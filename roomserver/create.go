@@ -79,7 +79,7 @@ func (s *Server) tryCreate(ctx context.Context, req CreateRequest, plan policy.C
 		rm.mu.Unlock()
 		return storage.ErrConflict
 	}
-	rm.begin(create.Rules())
+	rm.begin(create.Rules(), newAudience(s.hearing.position()))
 	d := s.draft(ctx, rm)
 	d.moved = true
 	defer d.release()
@@ -91,11 +91,12 @@ func (s *Server) tryCreate(ctx context.Context, req CreateRequest, plan policy.C
 }
 
 // begin makes the room the empty one that its first events are prepared on.
-func (rm *room) begin(rules *matrix.VersionRules) {
+func (rm *room) begin(rules *matrix.VersionRules, hear *audience) {
 	rm.rules, rm.loaded = rules, true
 	rm.version, rm.depth, rm.tips = 0, 0, nil
 	rm.state = make(map[event.StateTuple]*ref)
 	rm.levels, rm.levelsID, rm.forks, rm.last = nil, "", nil, nil
+	rm.joined, rm.audience = 0, hear
 }
 
 // newAlias checks the alias of a new room before anything is written.

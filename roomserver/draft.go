@@ -113,12 +113,14 @@ func (d *draft) recount(was, is *event.Event) {
 	if is != nil {
 		d.tally(is.Membership(), 1)
 	}
+	d.rm.audience.moved(d.cur.s.self, was, is)
 }
 
 func (d *draft) tally(membership string, by int64) {
 	switch membership {
 	case "join":
 		d.joined += by
+		d.rm.joined += by
 	case "invite":
 		d.invited += by
 	}

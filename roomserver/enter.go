@@ -184,7 +184,7 @@ func (s *Server) lockNew(ctx context.Context, id matrix.RoomID, rules *matrix.Ve
 	rm.drop()
 	switch err = s.load(ctx, rm); {
 	case matrix.IsCode(err, "M_NOT_FOUND"):
-		rm.begin(rules)
+		rm.begin(rules, newAudience(s.hearing.position()))
 		ready = true
 		return rm, false, nil
 	case err != nil:

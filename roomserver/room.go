@@ -43,6 +43,8 @@ type room struct {
 	forks    map[matrix.EventID]fork // the states after tips, where there are several and they are known
 	levels   *eventauth.PowerLevels  // of levelsID
 	levelsID matrix.EventID
+	joined   int64     // how many members are joined
+	audience *audience // who of them are of this server
 }
 
 // ref is an event of the state. nid is set by the committer, in the order of
@@ -123,6 +125,7 @@ func (s *Server) load(ctx context.Context, rm *room) error {
 	if rm.loaded {
 		return nil
 	}
+	seen := s.hearing.position()
 	err := s.db.View(ctx, func(r *storage.Reader) error {
 		row, err := rooms.ByID(ctx, r, rm.id)
 		if err != nil {
@@ -134,6 +137,9 @@ func (s *Server) load(ctx context.Context, rm *room) error {
 		state, err := rooms.CurrentState(ctx, r, row.NID)
 		if err != nil {
 			return fmt.Errorf("load state of %s: %w", rm.id, err)
+		}
+		if err := s.loadAudience(ctx, r, rm, row.NID, seen); err != nil {
+			return fmt.Errorf("load audience of %s: %w", rm.id, err)
 		}
 		return rm.fill(row, state)
 	})
@@ -162,6 +168,7 @@ func (rm *room) fill(row rooms.Room, state map[event.StateTuple]rooms.Ref) (err 
 		return err
 	}
 	rm.nid, rm.version, rm.tips, rm.depth, rm.headPos = row.NID, row.Version, row.Tips, row.Depth, row.HeadPos
+	rm.joined = row.Joined
 	rm.state = make(map[event.StateTuple]*ref, len(state))
 	for tuple, e := range state {
 		rm.state[tuple] = &ref{id: e.ID, nid: e.NID}

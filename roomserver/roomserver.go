@@ -18,6 +18,7 @@ import (
 
 	"beffroi/matrix"
 	"beffroi/matrix/event"
+	"beffroi/matrix/pushrules"
 	"beffroi/matrix/signing"
 	"beffroi/policy"
 	"beffroi/storage"
@@ -84,6 +85,10 @@ type Server struct {
 	sends          flights // by transaction ID
 	retention      Retention
 	work           work
+	hearing        hearing
+	everybody      *pushrules.Rules // the default rules, of nobody
+	said           [notices]verdictOf
+	rulesOf        *otter.Cache[matrix.UserID, *pushrules.Rules] // nil where nothing was changed
 }
 
 // defaultMemory is the cache where Options name no size.
@@ -104,6 +109,12 @@ func New(o Options) *Server {
 		db: o.DB, key: o.Key, self: o.Key.Server, gate: o.Gate, keys: o.Keys, remote: o.Remote, edus: o.EDUs,
 		now: o.Now, log: slog.Default().With("component", "roomserver"), defaultVersion: o.DefaultVersion,
 		retention: o.Retention, work: work{wake: make(chan struct{}, 1)},
+	}
+	s.rulesOf = otter.Must(&otter.Options[matrix.UserID, *pushrules.Rules]{MaximumSize: maxRuleSets})
+	defaults := pushrules.Default(nobody)
+	s.everybody = pushrules.Compile(nobody, &defaults)
+	for notice := range s.said {
+		s.said[notice] = verdictIn(evaluateSample(s.everybody, "", notice))
 	}
 	s.rooms = otter.Must(&otter.Options[matrix.RoomID, *room]{
 		MaximumWeight: uint64(o.MemoryBytes / 2),

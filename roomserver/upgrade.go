@@ -112,7 +112,7 @@ func (u *upgrade) try(ctx context.Context) (matrix.RoomID, error) {
 		next.mu.Unlock()
 		return "", storage.ErrConflict
 	}
-	next.begin(u.rules)
+	next.begin(u.rules, newAudience(u.s.hearing.position()))
 	u.next = u.s.draft(ctx, next)
 	u.next.moved = true
 	defer u.next.release()

@@ -35,6 +35,7 @@ type answer struct {
 	deltas  map[int64][]rooms.Delta
 	loaded  map[int64]*rooms.Event // by number
 
+	ear      roomserver.Ear
 	data     accountDatas
 	messages []json.RawMessage
 	counts   []byte
@@ -48,6 +49,9 @@ func (s *Server) answer(ctx context.Context, acc *account, req *Request, f *filt
 		rooms: make(map[int64]*room), loaded: make(map[int64]*rooms.Event)}
 	if since != nil {
 		a.from = since.pos
+	}
+	if a.ear, err = s.Rooms.EarOf(ctx, acc.user); err != nil {
+		return nil, token{}, false, err
 	}
 	err = s.DB.View(ctx, func(r *storage.Reader) error {
 		a.r = r
@@ -79,7 +83,7 @@ func (a *answer) make(ctx context.Context) (err error) {
 	for _, step := range []func(context.Context) error{
 		a.readAccountData, a.selectRooms, a.spreadAccountData, a.readIgnored, a.readInvites,
 		a.readTimelines, a.readBase, a.readDeltas, a.readSummaries, a.readMembers, a.readState,
-		a.readReceipts, a.readTyping, a.renderEvents, a.readMessages, a.readLists, a.readCounts,
+		a.readReceipts, a.readTyping, a.readUnread, a.renderEvents, a.readMessages, a.readLists, a.readCounts,
 	} {
 		if err := step(ctx); err != nil {
 			return err

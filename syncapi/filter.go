@@ -42,7 +42,8 @@ type filter struct {
 	AccountData roomserver.Filter `json:"account_data"`
 	Room        roomFilter        `json:"room"`
 
-	fields []fieldPath // of EventFields
+	fields  []fieldPath // of EventFields
+	threads bool        // counts are told for each thread
 }
 
 type roomFilter struct {
@@ -126,6 +127,7 @@ func parseFilter(raw []byte) (*filter, error) {
 		f.Room.Timeline.Limit = defaultTimeline
 	}
 	f.Room.Timeline.Limit = min(f.Room.Timeline.Limit, maxTimeline)
+	f.threads = f.Room.Timeline.UnreadThreads
 	var err error
 	f.fields, err = parseFields(f.EventFields)
 	return f, err

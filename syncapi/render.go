@@ -68,6 +68,9 @@ func (a *answer) shows(rm *room) bool {
 	case rm.section != joined || rm.whole:
 		return true
 	}
+	if rm.unread != nil && a.since != nil && rm.unread.Moved > a.from {
+		return true // a client that wants no receipts is told what they change
+	}
 	return len(rm.events)+len(rm.stateEvents)+len(rm.ephemeral)+len(rm.data) > 0 || rm.summary != nil || a.limited(rm)
 }
 
@@ -180,6 +183,7 @@ func (a *answer) appendRoom(out []byte, rm *room) []byte {
 	if rm.summary != nil {
 		out = append(append(out, `,"summary":`...), rm.summary...)
 	}
+	out = a.appendUnread(out, rm)
 	return append(out, '}')
 }
 

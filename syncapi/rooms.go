@@ -50,6 +50,7 @@ type room struct {
 	needed   map[event.StateTuple]int64 // memberships that a lazy client needs, as they are now
 	state    []*rooms.Event
 	summary  []byte // an object, nil where it has not changed
+	unread   *roomserver.Unread
 
 	stripped            []json.RawMessage // of an invitation or knock
 	events, stateEvents []json.RawMessage // as they are sent

@@ -43,6 +43,9 @@ type Event struct {
 	Outgoing    bool  // this server sends it to others
 	RedactedBy  matrix.EventID
 	Reason      string
+	Notice      int            // which default push rule notifies its room of it, 0: none; not read
+	Thread      matrix.EventID // the root of the thread that it is in, or ""; not read
+	Notices     []Notice       // for whom it is something else; not read
 }
 
 const eventColumns = `e.event_nid, e.event_id, e.room_nid, e.pos, e.status, e.snapshot_nid, e.redacted_by, e.reason,
@@ -114,7 +117,8 @@ func EventIn(ctx context.Context, r *storage.Reader, room matrix.RoomID, id matr
 }
 
 var insertEvent = storage.NewInsert("events", []string{"event_nid", "event_id", "room_nid", "pos", "status", "type",
-	"state_key", "sender", "depth", "origin_server_ts", "snapshot_nid", "outgoing", "redacted_by", "reason", "json"}, "")
+	"state_key", "sender", "depth", "origin_server_ts", "snapshot_nid", "outgoing", "redacted_by", "reason", "json",
+	"notice", "thread_id"}, "")
 
 // InsertEvent stores an event. e.NID and e.Pos are set by the caller.
 func InsertEvent(tx *storage.Tx, e *Event) {
@@ -122,7 +126,9 @@ func InsertEvent(tx *storage.Tx, e *Event) {
 	stateKey.String, stateKey.Valid = e.StateKey()
 	tx.Insert(insertEvent, e.NID, string(e.ID()), e.RoomNID, int64(e.Pos), int(e.Status), e.Type(), stateKey,
 		string(e.Sender()), e.Depth(), e.OriginServerTS(), sql.NullInt64{Int64: e.SnapshotNID, Valid: e.SnapshotNID != 0},
-		flag(e.Outgoing), sql.NullString{String: string(e.RedactedBy), Valid: e.RedactedBy != ""}, e.Reason, string(e.JSON()))
+		flag(e.Outgoing), sql.NullString{String: string(e.RedactedBy), Valid: e.RedactedBy != ""}, e.Reason, string(e.JSON()),
+		e.Notice, string(e.Thread))
+	addNotices(tx, e)
 	relate(tx, e)
 }
 
@@ -130,15 +136,18 @@ func InsertEvent(tx *storage.Tx, e *Event) {
 // that was judged: the one that was known may have been cut down to what its
 // hash covers.
 func PlaceEvent(ctx context.Context, tx *storage.Tx, e *Event) error {
-	const q = `UPDATE events SET pos = $1, status = $2, snapshot_nid = $3, outgoing = $4, reason = $5, json = $6, redacted_by = $7
-		WHERE event_nid = $8 AND status = 4`
+	const q = `UPDATE events SET pos = $1, status = $2, snapshot_nid = $3, outgoing = $4, reason = $5, json = $6, redacted_by = $7,
+			notice = $8, thread_id = $9
+		WHERE event_nid = $10 AND status = 4`
 	n, err := tx.Exec(ctx, q, int64(e.Pos), int(e.Status),
 		sql.NullInt64{Int64: e.SnapshotNID, Valid: e.SnapshotNID != 0}, flag(e.Outgoing), e.Reason, string(e.JSON()),
-		sql.NullString{String: string(e.RedactedBy), Valid: e.RedactedBy != ""}, e.NID)
+		sql.NullString{String: string(e.RedactedBy), Valid: e.RedactedBy != ""},
+		e.Notice, string(e.Thread), e.NID)
 	if err == nil && n == 0 {
 		return storage.ErrConflict
 	}
 	if err == nil {
+		addNotices(tx, e)
 		relate(tx, e)
 	}
 	return err
@@ -168,11 +177,16 @@ func RejectOutliers(ctx context.Context, tx *storage.Tx, nids []int64, reason st
 }
 
 // ReplaceEvent stores the redacted form of an event over the event: what was
-// redacted is gone from the database.
+// redacted is gone from the database, and nobody is notified of it.
 func ReplaceEvent(ctx context.Context, tx *storage.Tx, nid int64, redacted *event.Event, by matrix.EventID) error {
-	const q = `UPDATE events SET json = $1, redacted_by = $2 WHERE event_nid = $3`
-	_, err := tx.Exec(ctx, q, string(redacted.JSON()), string(by), nid)
-	return err
+	const q = `UPDATE events SET json = $1, redacted_by = $2, notice = 0 WHERE event_nid = $3`
+	if _, err := tx.Exec(ctx, q, string(redacted.JSON()), string(by), nid); err != nil {
+		return fmt.Errorf("redact event: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM notices WHERE event_nid = $1`, nid); err != nil {
+		return fmt.Errorf("take notices back: %w", err)
+	}
+	return nil
 }
 
 // Known returns which of the events are stored, with their numbers and status.

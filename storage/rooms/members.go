@@ -16,15 +16,16 @@ type Member struct {
 	Membership string // join, invite, knock, leave or ban
 	EventNID   int64
 	Pos        storage.Position // when it became so
+	Since      storage.Position // when the membership became what it is; written by the database
 	Forgotten  bool
 	Stripped   string // JSON list of stripped state of an invitation or knock from outside, or ""
 }
 
-const memberColumns = `m.room_nid, m.user_id, m.membership, m.event_nid, m.pos, m.forgotten, m.stripped`
+const memberColumns = `m.room_nid, m.user_id, m.membership, m.event_nid, m.pos, m.since, m.forgotten, m.stripped`
 
 func scanMember(scan func(...any) error) (m Member, err error) {
 	var stripped sql.NullString
-	err = scan(&m.RoomNID, &m.User, &m.Membership, &m.EventNID, &m.Pos, &m.Forgotten, &stripped)
+	err = scan(&m.RoomNID, &m.User, &m.Membership, &m.EventNID, &m.Pos, &m.Since, &m.Forgotten, &stripped)
 	m.Stripped = stripped.String
 	return m, err
 }
@@ -164,25 +165,27 @@ func ShareRoom(ctx context.Context, r *storage.Reader, user matrix.UserID, other
 }
 
 var upsertMember = storage.NewInsert("memberships",
-	[]string{"room_nid", "user_id", "server", "membership", "event_nid", "pos", "forgotten", "stripped"},
-	`ON CONFLICT (room_nid, user_id) DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid,
-		pos = excluded.pos, forgotten = excluded.forgotten, stripped = excluded.stripped`)
+	[]string{"room_nid", "user_id", "server", "membership", "event_nid", "pos", "since", "forgotten", "stripped"}, onMember)
+
+// onMember is what becomes of a membership that there is.
+const onMember = `ON CONFLICT (room_nid, user_id) DO UPDATE SET
+		since = CASE WHEN memberships.membership = excluded.membership THEN memberships.since ELSE excluded.pos END,
+		membership = excluded.membership, event_nid = excluded.event_nid,
+		pos = excluded.pos, forgotten = excluded.forgotten, stripped = excluded.stripped`
 
 // AddMember writes a membership of a user who has none in the room yet.
 func AddMember(tx *storage.Tx, m Member) {
 	tx.Insert(upsertMember, m.RoomNID, string(m.User), string(m.User.Server()), m.Membership, m.EventNID,
-		int64(m.Pos), flag(m.Forgotten), sql.NullString{String: m.Stripped, Valid: m.Stripped != ""})
+		int64(m.Pos), int64(m.Pos), flag(m.Forgotten), sql.NullString{String: m.Stripped, Valid: m.Stripped != ""})
 }
 
 // SetMember writes the membership of a user in a room.
 func SetMember(ctx context.Context, tx *storage.Tx, m Member) error {
 	const q = `
-		INSERT INTO memberships (room_nid, user_id, server, membership, event_nid, pos, forgotten, stripped)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (room_nid, user_id) DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid,
-			pos = excluded.pos, forgotten = excluded.forgotten, stripped = excluded.stripped`
+		INSERT INTO memberships (room_nid, user_id, server, membership, event_nid, pos, since, forgotten, stripped)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ` + onMember
 	_, err := tx.Exec(ctx, q, m.RoomNID, string(m.User), string(m.User.Server()), m.Membership, m.EventNID,
-		int64(m.Pos), flag(m.Forgotten), sql.NullString{String: m.Stripped, Valid: m.Stripped != ""})
+		int64(m.Pos), int64(m.Pos), flag(m.Forgotten), sql.NullString{String: m.Stripped, Valid: m.Stripped != ""})
 	if err != nil {
 		return fmt.Errorf("set membership: %w", err)
 	}
