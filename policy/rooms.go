@@ -31,6 +31,12 @@ type EventRequest struct {
 	// invitation by federation carries a few stripped events ([StrippedFacts]).
 	Facts  *RoomFacts
 	Source Source
+	// Entry says how the subject of a join came into the room, where State is
+	// not the state before the event but one that another server told, or that
+	// of today: the join by which it came in, before it changed its name, and
+	// its membership before that, as the auth events of that join have it. It is
+	// asked for external accounts, who must have been invited.
+	Entry func() (join *event.Event, was string)
 	// Creating says that this server writes the event as a part of making or
 	// upgrading the room.
 	Creating bool
@@ -166,9 +172,14 @@ func (s *Snapshot) eventFacts(r *EventRequest, action Action, subject matrix.Use
 	if room.Rule == Direct && seatActions[action] {
 		room.Seats = seats(r.State, r.Event, subject)
 	}
-	if action == ActionJoin {
-		room.Vouched = s.vouched(r, &room)
+	if action != ActionJoin {
+		return room
 	}
+	join := r.Event
+	if r.Entry != nil && s.standing(subject.Server(), r.Now).class == ClassExternal {
+		join, room.SubjectMembership = r.Entry()
+	}
+	room.Vouched = s.vouched(join, &room, r.Now)
 	return room
 }
 
@@ -178,15 +189,15 @@ var seatActions = [actionCount]bool{ActionInvite: true, ActionInvite3PID: true, 
 // vouched reports whether a join came by way of a space: the join rule allows
 // it and the account that authorises it is of a ministry. Externals are members
 // of a space only by invitation, which is the invitation to its rooms.
-func (s *Snapshot) vouched(r *EventRequest, room *RoomFacts) bool {
+func (s *Snapshot) vouched(join *event.Event, room *RoomFacts, now time.Time) bool {
 	if room.JoinRule != "restricted" && room.JoinRule != "knock_restricted" {
 		return false
 	}
-	by, ok := text(field(r.Event.Content(), "join_authorised_via_users_server"))
+	by, ok := text(field(join.Content(), "join_authorised_via_users_server"))
 	if !ok {
 		return false
 	}
-	p := s.standing(matrix.UserID(by).Server(), r.Now)
+	p := s.standing(matrix.UserID(by).Server(), now)
 	return p.reason == "" && p.class == ClassGovernment
 }
 

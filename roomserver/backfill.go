@@ -8,7 +8,6 @@ import (
 
 	"beffroi/matrix"
 	"beffroi/matrix/event"
-	"beffroi/policy"
 	"beffroi/storage"
 	"beffroi/storage/rooms"
 )
@@ -115,6 +114,7 @@ func (s *Server) judgeHistory(ctx context.Context, er *errand, e *event.Event) (
 	if err != nil {
 		return nil, nil //nolint:nilerr // one that cannot be judged hides no other
 	}
+	find := s.finder(ctx, auth)
 	rm, err := s.lock(ctx, e.RoomID())
 	if err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func (s *Server) judgeHistory(ctx context.Context, er *errand, e *event.Event) (
 	}
 	if why := s.checkAuthEvents(e, auth, create); why != nil {
 		out.Status, out.Reason = rooms.Rejected, cut(why.Error(), maxWhy)
-	} else if why := s.admit(ctx, e, now, policy.SourceFederation, false); why != nil {
+	} else if why := s.admitTold(ctx, e, now, find); why != nil {
 		if matrix.Answer(why).Status >= 500 {
 			return nil, why
 		}

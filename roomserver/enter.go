@@ -288,6 +288,7 @@ func (s *Server) withOurs(ctx context.Context, rm *room, state stateMap, judged 
 // admitMembers refuses a room whose state holds accounts that the policy does
 // not allow there.
 func (s *Server) admitMembers(ctx context.Context, state *view, events []*rooms.Event) error {
+	find := s.finder(ctx, events)
 	for _, e := range events {
 		if !present(e.Event) {
 			continue
@@ -295,7 +296,7 @@ func (s *Server) admitMembers(ctx context.Context, state *view, events []*rooms.
 		if r := state.refs[e.StateTuple()]; r == nil || r.id != e.ID() {
 			continue
 		}
-		if err := s.admitMember(ctx, e.Event, state); err != nil {
+		if err := s.admitTold(ctx, e.Event, state, find); err != nil {
 			return err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 
 	"beffroi/matrix"
 	"beffroi/matrix/event"
-	"beffroi/policy"
 	"beffroi/storage/rooms"
 )
 
@@ -75,12 +74,12 @@ func (s *Server) admitState(ctx context.Context, room matrix.RoomID, state state
 	for _, e := range events {
 		s.events.Set(e.ID(), e.Event) // each is asked for below
 	}
-	whole := s.over(ctx, s.cached(room), state)
+	whole, find := s.over(ctx, s.cached(room), state), s.finder(ctx, events)
 	for _, e := range events {
 		if !present(e.Event) || state[e.StateTuple()] == nil || state[e.StateTuple()].id != e.ID() {
 			continue
 		}
-		if err := s.admitMember(ctx, e.Event, whole); err != nil {
+		if err := s.admitTold(ctx, e.Event, whole, find); err != nil {
 			if matrix.Answer(err).Status >= 500 {
 				return nil, err
 			}
@@ -99,8 +98,22 @@ func present(e *event.Event) bool {
 	return m == "join" || m == "invite" || m == "knock"
 }
 
-// admitMember asks the policy whether an account may be in a room whose state
-// another server told: it is judged as one of that state.
-func (s *Server) admitMember(ctx context.Context, e *event.Event, state *view) error {
-	return s.admit(ctx, e, state, policy.SourceFederation, false)
+// finder returns what finds an event among some, and else among those that are
+// stored. One that cannot be read is not found: who relies on it is denied.
+func (s *Server) finder(ctx context.Context, events []*rooms.Event) func(matrix.EventID) *event.Event {
+	told := make(map[matrix.EventID]*event.Event, len(events))
+	for _, e := range events {
+		if e.Status != rooms.Rejected {
+			told[e.ID()] = e.Event
+		}
+	}
+	return func(id matrix.EventID) *event.Event {
+		if e := told[id]; e != nil {
+			return e
+		}
+		if list, _, err := s.storedList(ctx, []matrix.EventID{id}); err == nil && len(list) == 1 && list[0].Status != rooms.Rejected {
+			return list[0].Event
+		}
+		return nil
+	}
 }
