@@ -75,6 +75,7 @@ var mayImport = map[string][]string{
 	"internal/node":    {everything},
 	"internal/testkit": {everything},
 	"cmd/beffroi":      {everything},
+	"test/policy":      {everything},
 
 	// The load generator is a client of any server and knows nothing of this one.
 	"cmd/matrixload":                     append(under("cmd/matrixload/internal", "bench", "homeserver", "measure", "report", "scenario"), "internal/splice"),
