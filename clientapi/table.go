@@ -17,7 +17,7 @@ const (
 // table is every route: method, path, who may call, the action of the policy
 // (or why there is none), and what it does.
 func (s *Server) table() []route {
-	return slices.Concat(s.aboutServer(), s.aboutAccounts(), s.aboutUsers(), s.aboutRooms(), s.aboutHistory(), s.aboutKeys(), s.aboutMedia())
+	return slices.Concat(s.aboutServer(), s.aboutAccounts(), s.aboutUsers(), s.aboutRooms(), s.aboutHistory(), s.aboutKeys(), s.aboutMedia(), s.aboutNews())
 }
 
 // unstable are the names of paths from before they were in the specification.

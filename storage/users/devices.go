@@ -97,6 +97,7 @@ func DeleteDevices(ctx context.Context, tx *storage.Tx, user matrix.UserID, ids 
 	for _, q := range []string{
 		`DELETE FROM access_tokens WHERE user_id = $1 AND device_id IN ($LIST)`,
 		`DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id IN ($LIST)`,
+		`DELETE FROM pushers WHERE user_id = $1 AND device_id IN ($LIST)`,
 		`DELETE FROM devices WHERE user_id = $1 AND device_id IN ($LIST)`,
 	} {
 		if _, err := storage.ExecIn(ctx, tx, q, []any{string(user)}, ids); err != nil {
