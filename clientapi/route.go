@@ -54,6 +54,7 @@ var (
 	freeRead   = free("what is denied is in no state, so no reader sees it")
 	freeAdmin  = free("administrators answer for it in the audit trail")
 	freeReport = free("anybody may call for help, and the audit trail keeps it")
+	freeFind   = free("the room server asks about each room that it tells of")
 	freeName   = free("it names a room, and joining it is judged")
 )
 

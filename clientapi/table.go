@@ -29,6 +29,13 @@ var unstable = map[string][]string{
 	v1 + "/login/get_token":          {"/_matrix/client/unstable/org.matrix.msc3882/login/token"},
 	v1 + "/admin/lock/{userID}":      {"/_matrix/client/unstable/uk.timedout.msc4323/admin/lock/{userID}"},
 	v1 + "/admin/suspend/{userID}":   {"/_matrix/client/unstable/uk.timedout.msc4323/admin/suspend/{userID}"},
+	v1 + "/room_summary/{room}": {"/_matrix/client/unstable/im.nheko.summary/summary/{room}",
+		"/_matrix/client/unstable/im.nheko.summary/rooms/{room}/summary"},
+	v1 + "/rooms/{roomID}/timestamp_to_event": {"/_matrix/client/unstable/org.matrix.msc3030/rooms/{roomID}/timestamp_to_event"},
+	v1 + "/rooms/{roomID}/hierarchy":          {"/_matrix/client/unstable/org.matrix.msc2946/rooms/{roomID}/hierarchy"},
+	v1 + "/mutual_rooms":                      {"/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms"},
+	v1 + "/admin/lock/{userID}":               {"/_matrix/client/unstable/uk.timedout.msc4323/admin/lock/{userID}"},
+	v1 + "/admin/suspend/{userID}":            {"/_matrix/client/unstable/uk.timedout.msc4323/admin/suspend/{userID}"},
 }
 
 func (s *Server) aboutServer() []route {
@@ -135,6 +142,9 @@ func (s *Server) aboutHistory() []route {
 		{get, v1 + "/rooms/{roomID}/relations/{eventID}/{relType}", session, freeRead, do(s.relations)},
 		{get, v1 + "/rooms/{roomID}/relations/{eventID}/{relType}/{type}", session, freeRead, do(s.relations)},
 		{get, v1 + "/rooms/{roomID}/threads", session, freeRead, do(s.threads)},
+		{get, v1 + "/rooms/{roomID}/timestamp_to_event", session, freeRead, do(s.timestampToEvent)},
+		{get, v1 + "/rooms/{roomID}/hierarchy", session, freeFind, do(s.hierarchy)},
+		{get, v1 + "/room_summary/{room}", inside, freeFind, do(s.roomSummary)},
 		{get, v3 + "/rooms/{roomID}/state", session, freeRead, do(s.state)},
 		{get, v3 + "/rooms/{roomID}/state/{type}", session, freeRead, do(s.stateEvent)},
 		{get, v3 + "/rooms/{roomID}/state/{type}/{$}", session, freeRead, do(s.stateEvent)},

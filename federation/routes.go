@@ -74,6 +74,7 @@ func (s *Server) Table() []Route {
 		route(s, "GET "+v1+"/state/{roomID}", policy.ActionFederateIn, maxTransaction, s.state),
 		route(s, "GET "+v1+"/state_ids/{roomID}", policy.ActionFederateIn, maxTransaction, s.stateIDs),
 		route(s, "GET "+v1+"/event/{eventID}", policy.ActionFederateIn, maxBody, s.event),
+		route(s, "GET "+v1+"/timestamp_to_event/{roomID}", policy.ActionFederateIn, maxBody, s.timestampToEvent),
 
 		route(s, "GET "+v1+"/make_join/{roomID}/{userID}", policy.ActionJoin, maxBody, s.makeJoin),
 		route(s, "PUT "+v1+"/send_join/{roomID}/{eventID}", policy.ActionJoin, maxTransaction, s.sendJoinV1), // of before version 1.18
@@ -90,6 +91,7 @@ func (s *Server) Table() []Route {
 		route(s, "GET "+v1+"/query/directory", policy.ActionFederateIn, maxBody, s.queryDirectory),
 		route(s, "GET "+v1+"/publicRooms", policy.ActionListPublicRooms, maxBody, s.publicRooms),
 		route(s, "POST "+v1+"/publicRooms", policy.ActionListPublicRooms, maxBody, s.searchPublicRooms),
+		route(s, "GET "+v1+"/hierarchy/{roomID}", policy.ActionFederateIn, maxBody, s.hierarchy), // each room is judged
 		route(s, "GET "+v1+"/user/devices/{userID}", policy.ActionDeviceKeys, maxBody, s.userDevices),
 		route(s, "POST "+v1+"/user/keys/query", policy.ActionDeviceKeys, maxBody, s.queryDeviceKeys),
 		route(s, "POST "+v1+"/user/keys/claim", policy.ActionDeviceKeys, maxBody, s.claimKeys),

@@ -209,7 +209,7 @@ func (s *Server) helpers(ctx context.Context, via []matrix.ServerName, id matrix
 			list = append(list, name)
 		}
 	}
-	seen := map[matrix.ServerName]bool{s.self: true}
+	seen := map[matrix.ServerName]bool{s.self: true, "": true}
 	list = slices.DeleteFunc(list, func(name matrix.ServerName) bool {
 		again := seen[name]
 		seen[name] = true

@@ -304,6 +304,27 @@ func (wire) QueryDirectory(context.Context, matrix.ServerName, matrix.RoomAlias)
 	return "", nil, matrix.NotFound("no alias")
 }
 
+func (nd wire) Hierarchy(ctx context.Context, at matrix.ServerName, room matrix.RoomID, suggestedOnly bool) (json.RawMessage, error) {
+	other, err := nd.peer(at)
+	if err != nil {
+		return nil, err
+	}
+	got, err := other.HierarchyFor(ctx, nd.Name(), room, suggestedOnly)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(got)
+}
+
+func (nd wire) TimestampToEvent(ctx context.Context, at matrix.ServerName, room matrix.RoomID, ts int64, dir string) (matrix.EventID, int64, error) {
+	other, err := nd.peer(at)
+	if err != nil {
+		return "", 0, err
+	}
+	got, err := other.NearTimeFor(ctx, nd.Name(), roomserver.NearRequest{Room: room, TS: ts, Backwards: dir == "b"})
+	return got.EventID, got.TS, err
+}
+
 func createRoom(t *testing.T, nd *node, creator matrix.UserID, version matrix.RoomVersion, preset string, invite ...matrix.UserID) matrix.RoomID {
 	t.Helper()
 	id, err := nd.CreateRoom(t.Context(), roomserver.CreateRequest{CreateRequest: policy.CreateRequest{

@@ -92,6 +92,16 @@ func (s *Server) checkRoom(ctx context.Context, r *storage.Reader, action policy
 		Action: action, Actor: user, Room: facts, Source: policy.SourceClient, Now: s.now()})
 }
 
+// mayFind asks the policy whether a user, or somebody of another server where
+// user is "", may be told of a room that they could join.
+func (s *Server) mayFind(ctx context.Context, user matrix.UserID, server matrix.ServerName, facts policy.RoomFacts) error {
+	req := policy.Request{Action: policy.ActionJoin, Actor: user, Room: &facts, Source: policy.SourceClient, Now: s.now()}
+	if server != "" { // what holds for all accounts of it holds for one that nobody has
+		req.Actor, req.Server, req.Source = matrix.UserID("@:"+string(server)), server, policy.SourceFederation
+	}
+	return s.gate.Check(ctx, &req)
+}
+
 // checkLister asks the policy whether a user, or another server where user is
 // "", may see the directory.
 func (s *Server) checkLister(ctx context.Context, user matrix.UserID, server matrix.ServerName) error {

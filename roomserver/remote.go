@@ -42,6 +42,11 @@ type Remote interface {
 	Backfill(ctx context.Context, from matrix.ServerName, room matrix.RoomID, before []matrix.EventID, limit int) ([][]byte, error)
 	// QueryDirectory resolves an alias at its server.
 	QueryDirectory(ctx context.Context, at matrix.ServerName, alias matrix.RoomAlias) (matrix.RoomID, []matrix.ServerName, error)
+	// Hierarchy returns what a server tells of a room and of its children.
+	Hierarchy(ctx context.Context, at matrix.ServerName, room matrix.RoomID, suggestedOnly bool) (json.RawMessage, error)
+	// TimestampToEvent returns an event that a server has near a time, looking
+	// forwards ("f") or backwards ("b").
+	TimestampToEvent(ctx context.Context, at matrix.ServerName, room matrix.RoomID, ts int64, dir string) (matrix.EventID, int64, error)
 }
 
 // JoinAnswer is what a resident server says to a join.

@@ -80,6 +80,7 @@ type Server struct {
 	defaultVersion matrix.RoomVersion
 	rooms          *otter.Cache[matrix.RoomID, *room]
 	events         *otter.Cache[matrix.EventID, *event.Event]
+	spaces         *otter.Cache[string, *toldSpace]
 	typing         typing
 	fetches        flights
 	sends          flights // by transaction ID
@@ -108,7 +109,7 @@ func New(o Options) *Server {
 	s := &Server{
 		db: o.DB, key: o.Key, self: o.Key.Server, gate: o.Gate, keys: o.Keys, remote: o.Remote, edus: o.EDUs,
 		now: o.Now, log: slog.Default().With("component", "roomserver"), defaultVersion: o.DefaultVersion,
-		retention: o.Retention, work: work{wake: make(chan struct{}, 1)},
+		retention: o.Retention, work: work{wake: make(chan struct{}, 1)}, spaces: newSpaceMemory(),
 	}
 	s.rulesOf = otter.Must(&otter.Options[matrix.UserID, *pushrules.Rules]{MaximumSize: maxRuleSets})
 	defaults := pushrules.Default(nobody)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"beffroi/matrix"
@@ -65,6 +66,25 @@ func (c *Client) Hierarchy(ctx context.Context, destination matrix.ServerName, r
 	}
 	err = c.Do(ctx, destination, http.MethodGet, withQuery(path(federationV1, "hierarchy", string(room)), query), nil, &out)
 	return out, err
+}
+
+// TimestampToEvent asks for the event nearest to a time, looking forwards ("f")
+// or backwards ("b").
+//
+// https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1timestamp_to_eventroomid
+func (c *Client) TimestampToEvent(ctx context.Context, destination matrix.ServerName, room matrix.RoomID, ts int64,
+	dir string) (matrix.EventID, int64, error) {
+	query := url.Values{"ts": {strconv.FormatInt(ts, 10)}, "dir": {dir}}
+	var out struct {
+		EventID string `json:"event_id"`
+		TS      int64  `json:"origin_server_ts"`
+	}
+	err := c.Do(ctx, destination, http.MethodGet, withQuery(path(federationV1, "timestamp_to_event", string(room)), query), nil, &out)
+	if err != nil {
+		return "", 0, err
+	}
+	id, err := matrix.ParseEventID(out.EventID)
+	return id, out.TS, err
 }
 
 // UserDevices asks for the devices of a user.

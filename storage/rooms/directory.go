@@ -34,7 +34,7 @@ func SummaryState(ctx context.Context, r *storage.Reader, roomNIDs []int64) (map
 	const q = `SELECT ` + eventColumns + ` FROM current_state s JOIN events e ON e.event_nid = s.event_nid
 		WHERE s.state_key = '' AND s.type IN ('m.room.create', 'm.room.name', 'm.room.topic', 'm.room.avatar',
 			'm.room.canonical_alias', 'm.room.history_visibility', 'm.room.guest_access', 'm.room.join_rules',
-			'm.room.encryption')
+			'm.room.encryption', 'im.vector.room.access_rules')
 		AND s.room_nid IN ($LIST)`
 	err := storage.EachIn(ctx, r, q, nil, roomNIDs, func(rows *sql.Rows) error {
 		e, err := scanEvent(rows.Scan)

@@ -27,6 +27,31 @@ func Timeline(ctx context.Context, r *storage.Reader, roomNID int64, from, to st
 	return found, err
 }
 
+// NearTime returns the accepted events of a room at a time or after it, or
+// before it where backwards, the nearest first: at most limit, after the first
+// skip.
+func NearTime(ctx context.Context, r *storage.Reader, roomNID, ts int64, backwards bool, skip, limit int) ([]*Event, error) {
+	if backwards {
+		return listEvents(ctx, r, `SELECT `+eventColumns+` FROM events e
+			WHERE e.room_nid = $1 AND e.status = 1 AND e.origin_server_ts <= $2 AND e.pos <> 0
+			ORDER BY e.origin_server_ts DESC, e.pos DESC LIMIT $3 OFFSET $4`, roomNID, ts, limit, skip)
+	}
+	return listEvents(ctx, r, `SELECT `+eventColumns+` FROM events e
+		WHERE e.room_nid = $1 AND e.status = 1 AND e.origin_server_ts >= $2 AND e.pos <> 0
+		ORDER BY e.origin_server_ts, e.pos LIMIT $3 OFFSET $4`, roomNID, ts, limit, skip)
+}
+
+// FollowsEdge reports whether one of some events has no place here and is
+// followed by an event that has.
+func FollowsEdge(ctx context.Context, r *storage.Reader, roomNID int64, ids []matrix.EventID) (found bool, err error) {
+	err = storage.EachIn(ctx, r, `SELECT 1 FROM backward_edges WHERE room_nid = $1 AND event_id IN ($LIST)`,
+		[]any{roomNID}, texts(ids), func(*sql.Rows) error {
+			found = true
+			return nil
+		})
+	return found, err
+}
+
 // ChangedRooms returns the rooms that got events with from < pos ≤ to, with
 // the position of the last.
 func ChangedRooms(ctx context.Context, r *storage.Reader, from, to storage.Position) (map[int64]storage.Position, error) {
