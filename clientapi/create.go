@@ -64,7 +64,13 @@ func (s *Server) createRoom(ctx context.Context, who *caller, r *http.Request, r
 	if err != nil {
 		return roomIDResponse{}, err
 	}
-	id, err := s.Rooms.CreateRoom(ctx, roomserver.CreateRequest{CreateRequest: plan, AliasName: req.AliasName, Profile: profile})
+	guests := make(map[matrix.UserID]roomserver.Profile)
+	for _, user := range plan.Invite {
+		if guests[user], err = s.membershipProfile(ctx, user); err != nil {
+			return roomIDResponse{}, err
+		}
+	}
+	id, err := s.Rooms.CreateRoom(ctx, roomserver.CreateRequest{CreateRequest: plan, AliasName: req.AliasName, Profile: profile, Guests: guests})
 	if answer, ok := errors.AsType[*matrix.Error](err); ok {
 		err = refusedRoom(answer, id)
 	}

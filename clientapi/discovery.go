@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -98,12 +99,13 @@ type enabled struct {
 
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities
 func (s *Server) capabilities(_ context.Context, who *caller, _ *http.Request, _ httpx.None) (map[string]any, error) {
+	version := cmp.Or(s.Gate.RoomVersion(), s.DefaultVersion)
 	available := make(map[matrix.RoomVersion]string)
-	for _, version := range matrix.RoomVersions() {
-		available[version] = "stable"
+	for _, known := range matrix.RoomVersions() {
+		available[known] = "stable"
 	}
 	list := map[string]any{
-		"m.room_versions":   map[string]any{"default": s.DefaultVersion, "available": available},
+		"m.room_versions":   map[string]any{"default": version, "available": available},
 		"m.change_password": enabled{true},
 		"m.set_displayname": enabled{true},
 		"m.set_avatar_url":  enabled{true},

@@ -80,7 +80,7 @@ func startOn(t *testing.T, db *storage.DB, change ...options) *host {
 	if co.Accounts, err = account.New(ao); err != nil {
 		t.Fatal(err)
 	}
-	co.Rooms = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: gate, Remote: others})
+	co.Rooms = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: gate, Remote: others, DefaultVersion: co.DefaultVersion})
 	co.Keys = e2ee.New(e2ee.Options{DB: db, ServerName: server, Remote: others, Outbox: sendqueue.Outbox{}})
 	co.Remote = others
 	if co.Media == nil {

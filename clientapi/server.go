@@ -26,6 +26,8 @@ type Gate interface {
 	Check(ctx context.Context, req *policy.Request) error
 	// Record adds a line to the audit trail.
 	Record(ctx context.Context, e policystore.Entry) (id string, err error)
+	// RoomVersion returns the version that the policy gives new rooms, or "".
+	RoomVersion() matrix.RoomVersion
 }
 
 // Remote is what this API asks of other servers. federation/client has it.
@@ -56,8 +58,8 @@ type Options struct {
 	// Support is whom one turns to about this server. The zero Support names
 	// nobody.
 	Support Support
-	// DefaultVersion is the version of rooms whose creator names none. Empty
-	// means [matrix.DefaultRoomVersion].
+	// DefaultVersion is the version of rooms where neither the creator nor the
+	// policy names one. Empty means [matrix.DefaultRoomVersion].
 	DefaultVersion matrix.RoomVersion
 	// Development lifts the rate limits, and lets strangers read profiles and
 	// the room directory.

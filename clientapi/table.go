@@ -33,9 +33,6 @@ var unstable = map[string][]string{
 		"/_matrix/client/unstable/im.nheko.summary/rooms/{room}/summary"},
 	v1 + "/rooms/{roomID}/timestamp_to_event": {"/_matrix/client/unstable/org.matrix.msc3030/rooms/{roomID}/timestamp_to_event"},
 	v1 + "/rooms/{roomID}/hierarchy":          {"/_matrix/client/unstable/org.matrix.msc2946/rooms/{roomID}/hierarchy"},
-	v1 + "/mutual_rooms":                      {"/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms"},
-	v1 + "/admin/lock/{userID}":               {"/_matrix/client/unstable/uk.timedout.msc4323/admin/lock/{userID}"},
-	v1 + "/admin/suspend/{userID}":            {"/_matrix/client/unstable/uk.timedout.msc4323/admin/suspend/{userID}"},
 }
 
 func (s *Server) aboutServer() []route {

@@ -73,6 +73,9 @@ func (c *Config) mistakes() []mistake {
 	if c.Memory != 0 && c.Memory < minMemory {
 		k.bad("memory", "must be 0 or at least %s", minMemory)
 	}
+	if _, err := c.RoomVersion.Rules(); c.RoomVersion != "" && err != nil {
+		k.bad("room_version", "%q is not a version of rooms that this server knows", c.RoomVersion)
+	}
 	c.checkPolicyFeed(&k)
 	c.checkListeners(&k)
 	c.checkFederation(&k)

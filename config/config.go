@@ -56,6 +56,10 @@ type Config struct {
 	// process takes up to twice as much and about 50 MB.
 	Memory Size `yaml:"memory"`
 
+	// The version of new rooms where neither their creator nor the policy
+	// document names one. Empty means the one that the specification recommends.
+	RoomVersion matrix.RoomVersion `yaml:"room_version"`
+
 	// For tests and trials only. Every server is a partner and everybody may
 	// register unless policy names a document, there are no rate limits,
 	// passwords are hashed cheaply, and federation may use loopback addresses.

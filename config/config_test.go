@@ -189,6 +189,8 @@ func TestFile(t *testing.T) {
 		"block":           {"data: |-\n  x\n", ""},
 		"nested in list":  {"federation: {allow_ranges: [{a: b}]}\n", "must be a list of plain values"},
 		"bad list":        {"federation: {allow_ranges: [10.0.0.0]}\n", "federation.allow_ranges: netip.ParsePrefix"},
+		"a room version":  {"room_version: 10\n", ""},
+		"no room version": {"room_version: 99\n", "room_version"},
 		"too long":        {"# " + strings.Repeat("x", 1<<20), "longer than 1048576 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,6 +30,7 @@ type CreateRequest struct {
 	IsDirect        bool
 	Name, Topic     string
 	Version         matrix.RoomVersion
+	DefaultVersion  matrix.RoomVersion // where neither the client nor the document names one
 	CreationContent json.RawMessage
 	InitialState    []StateEvent
 	PowerLevels     json.RawMessage // power_level_content_override
@@ -86,7 +87,7 @@ func (e *Engine) PrepareRoom(in CreateRequest) (CreatePlan, error) {
 func (s *Snapshot) PrepareRoom(in CreateRequest) (CreatePlan, error) {
 	c := creation{s: s, in: in}
 	steps := []func() error{
-		c.mayCreate, c.words, c.version, c.initialState, c.accessRule, c.encryption, c.defaults,
+		c.mayCreate, c.words, c.version, c.initialState, c.accessRule, c.defaults, c.encryption,
 		c.creationContent, c.powerLevels, c.nameAndTopic, c.invitations,
 	}
 	for _, step := range steps {
@@ -160,7 +161,7 @@ func (c *creation) privateByRule() bool {
 }
 
 func (c *creation) version() (err error) {
-	for _, v := range []matrix.RoomVersion{c.in.Version, matrix.RoomVersion(c.s.doc.Rooms.Version), matrix.DefaultRoomVersion} {
+	for _, v := range []matrix.RoomVersion{c.in.Version, c.s.RoomVersion(), c.in.DefaultVersion, matrix.DefaultRoomVersion} {
 		if v != "" {
 			c.in.Version = v
 			break

@@ -118,6 +118,9 @@ func (s *Snapshot) Floor() *Snapshot { return s.floor }
 // floor.
 func (s *Snapshot) Version() int64 { return s.doc.Version }
 
+// RoomVersion returns the version that the document gives new rooms, or "".
+func (s *Snapshot) RoomVersion() matrix.RoomVersion { return matrix.RoomVersion(s.doc.Rooms.Version) }
+
 // Self returns the server for which the document was compiled.
 func (s *Snapshot) Self() matrix.ServerName { return s.self }
 

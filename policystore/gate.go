@@ -3,6 +3,7 @@ package policystore
 import (
 	"context"
 
+	"beffroi/matrix"
 	"beffroi/policy"
 	"beffroi/storage/policies"
 )
@@ -15,6 +16,9 @@ const (
 	KindCall       = "call"             // an administrator's call
 	KindFreshness  = "freshness"        // a document became too old, or was renewed
 )
+
+// RoomVersion returns the version that the policy gives new rooms, or "".
+func (s *Store) RoomVersion() matrix.RoomVersion { return s.Engine().Snapshot().RoomVersion() }
 
 // Check asks the engine. It returns nil, or the *matrix.Error that tells the
 // peer why it was refused and under which ID the audit trail knows it. To allow

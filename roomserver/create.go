@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"crypto/rand"
 
@@ -23,6 +24,8 @@ type CreateRequest struct {
 	AliasName string
 	// Profile of the creator, for the membership.
 	Profile Profile
+	// Guests are the profiles of those who are invited and are of this server.
+	Guests map[matrix.UserID]Profile
 }
 
 // Profile is what memberships say of their user.
@@ -32,15 +35,13 @@ type Profile struct {
 }
 
 // CreateRoom makes a room by the plan of the policy layer, in one commit, and
-// then invites. An invitation that fails does not undo the room: it is
-// returned as the error beside the room's ID.
+// then invites. An invitation that fails undoes neither the room nor the other
+// invitations: it is returned as the error beside the room's ID.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
 func (s *Server) CreateRoom(ctx context.Context, req CreateRequest) (matrix.RoomID, error) {
 	req.Now, req.Source = s.now(), policy.SourceClient
-	if req.Version == "" {
-		req.Version = s.defaultVersion
-	}
+	req.DefaultVersion = s.defaultVersion
 	plan, err := s.gate.PrepareRoom(ctx, req.CreateRequest)
 	if err != nil {
 		return "", err
@@ -168,14 +169,13 @@ func (s *Server) fillRoom(ctx context.Context, d *draft, req CreateRequest, plan
 	if err := s.buildState(ctx, d, req.Creator, "m.room.member", string(req.Creator), member); err != nil {
 		return err
 	}
-	for _, st := range plan.State {
-		if err := s.buildState(ctx, d, req.Creator, st.Type, st.StateKey, st.Content); err != nil {
-			return err
-		}
+	state := plan.State
+	if req.AliasName != "" { // after the power levels
+		alias := marshal(map[string]string{"alias": fmt.Sprintf("#%s:%s", req.AliasName, s.self)})
+		state = slices.Insert(slices.Clone(state), 1, policy.StateEvent{Type: typeCanonicalAlias, Content: alias})
 	}
-	if req.AliasName != "" {
-		alias := map[string]string{"alias": fmt.Sprintf("#%s:%s", req.AliasName, s.self)}
-		if err := s.buildState(ctx, d, req.Creator, "m.room.canonical_alias", "", alias); err != nil {
+	for _, st := range state {
+		if err := s.buildState(ctx, d, req.Creator, st.Type, st.StateKey, st.Content); err != nil {
 			return err
 		}
 	}
@@ -207,12 +207,16 @@ func (s *Server) publishIn(d *draft, plan policy.CreatePlan, alias matrix.RoomAl
 }
 
 // inviteAll invites the guests of a new room, one after the other.
-func (s *Server) inviteAll(ctx context.Context, room matrix.RoomID, req CreateRequest) error {
-	for _, user := range req.Invite {
-		err := s.Invite(ctx, MembershipRequest{Sender: req.Creator, Target: user, Room: room, IsDirect: req.IsDirect})
+func (s *Server) inviteAll(ctx context.Context, room matrix.RoomID, req CreateRequest) (failed error) {
+	for i, user := range req.Invite {
+		if user == req.Creator || slices.Contains(req.Invite[:i], user) {
+			continue
+		}
+		err := s.Invite(ctx, MembershipRequest{Sender: req.Creator, Target: user, Room: room, IsDirect: req.IsDirect, Profile: req.Guests[user]})
 		if err != nil {
-			return err
+			failed = err
+			s.log.InfoContext(ctx, "guest of a new room not invited", "room_id", room, "error", err)
 		}
 	}
-	return nil
+	return failed
 }

@@ -172,7 +172,7 @@ func (w *spaceWalk) run(ctx context.Context, root matrix.RoomID) error {
 	if err := w.learn(ctx, []matrix.RoomID{root}); err != nil {
 		return err
 	}
-	via, err := w.s.helpers(ctx, []matrix.ServerName{serverOf(root)}, w.known[root].memberRow())
+	via, err := w.s.helpers(ctx, nil, root, w.known[root].memberRow())
 	if err != nil {
 		return err
 	}
@@ -290,7 +290,7 @@ func (s *Server) spaceRoom(ctx context.Context, p *place, suggestedOnly bool) (*
 	}
 	var list []*rooms.Event
 	if err := s.db.View(ctx, func(r *storage.Reader) (err error) {
-		list, err = rooms.SpaceChildren(ctx, r, p.room.NID, maxSpaceChildren)
+		list, err = rooms.ChildLinks(ctx, r, p.room.NID, maxSpaceChildren)
 		return err
 	}); err != nil {
 		return nil, err

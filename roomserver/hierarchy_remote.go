@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -73,16 +72,6 @@ func (s *Server) askSpace(ctx context.Context, id matrix.RoomID, via []matrix.Se
 		return told
 	}
 	return nil
-}
-
-// serverOf returns the server that made a room, "" where its ID does not say.
-func serverOf(id matrix.RoomID) matrix.ServerName {
-	_, name, _ := strings.Cut(string(id), ":")
-	server, err := matrix.ParseServerName(name)
-	if err != nil {
-		return ""
-	}
-	return server
 }
 
 // readSpace reads what another server tells of a space. What is not of its form

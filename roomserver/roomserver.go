@@ -57,8 +57,8 @@ type Options struct {
 	Now    func() time.Time
 	// MemoryBytes bounds the cache of rooms and events. Zero means 64 MiB.
 	MemoryBytes int64
-	// DefaultVersion is the version of rooms whose creator names none. Empty
-	// means [matrix.DefaultRoomVersion].
+	// DefaultVersion is the version of rooms where neither the creator nor the
+	// policy names one. Empty means [matrix.DefaultRoomVersion].
 	DefaultVersion matrix.RoomVersion
 	// Retention is how long messages are kept. The zero value is for ever,
 	// unless a room says otherwise.

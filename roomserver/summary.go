@@ -51,7 +51,7 @@ func (s *Server) RoomSummary(ctx context.Context, user matrix.UserID, id matrix.
 		return out, err
 	}
 	var helpers []matrix.ServerName
-	if helpers, err = s.helpers(ctx, append(via, serverOf(id)), p.memberRow()); err != nil {
+	if helpers, err = s.helpers(ctx, via, id, p.memberRow()); err != nil {
 		return out, err
 	}
 	if told := s.askSpace(ctx, id, helpers, false); told != nil {

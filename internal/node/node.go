@@ -143,7 +143,7 @@ func (n *Node) openOwners(context.Context) (err error) {
 	c := &n.config
 	n.Rooms = roomserver.New(roomserver.Options{DB: n.DB, Key: n.Key, Gate: n.Policy, Keys: n.keys,
 		Remote: federation.NewRemote(n.remote), EDUs: ephemeral{n.queue}, MemoryBytes: cacheMemory(int64(c.Memory)),
-		Retention: roomserver.Retention(c.Retention)})
+		Retention: roomserver.Retention(c.Retention), DefaultVersion: c.RoomVersion})
 	n.sweeper = policystore.NewSweeper(n.Policy, n.Rooms)
 	n.Devices = e2ee.New(e2ee.Options{DB: n.DB, ServerName: c.ServerName, Remote: n.remote, Outbox: sendqueue.Outbox{},
 		Bus: n.bus, Logger: n.log})
@@ -163,7 +163,8 @@ func (n *Node) openEdges(context.Context) error {
 	router := httpx.NewRouter(httpx.Options{Listener: "client", Metrics: n.registry, Log: n.log, TrustedProxies: c.Client.TrustedProxies})
 	clientapi.New(clientapi.Options{ServerName: c.ServerName, Accounts: n.Accounts, Rooms: n.Rooms, Keys: n.Devices,
 		Sync: n.Sync, Media: n.Media, Gate: n.Policy, Remote: n.remote, PublicURL: c.ClientURL(), Development: c.Development,
-		FederationAddress: string(c.FederationAddress), Support: support(c.Support)}).Routes(router)
+		FederationAddress: string(c.FederationAddress), Support: support(c.Support),
+		DefaultVersion: c.RoomVersion}).Routes(router)
 	adminapi.New(adminapi.Options{Policy: n.Policy, Alone: c.PolicyAlone}).Routes(router)
 	router.Handle("GET /health", http.HandlerFunc(n.health))
 	n.client = router

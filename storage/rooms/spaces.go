@@ -27,9 +27,9 @@ func ServerIn(ctx context.Context, r *storage.Reader, roomNIDs []int64, server m
 	return found, err
 }
 
-// SpaceChildren returns the events m.space.child of the state of a room now, at
+// ChildLinks returns the events m.space.child of the state of a room now, at
 // most limit of them, those that were stored first.
-func SpaceChildren(ctx context.Context, r *storage.Reader, roomNID int64, limit int) ([]*Event, error) {
+func ChildLinks(ctx context.Context, r *storage.Reader, roomNID int64, limit int) ([]*Event, error) {
 	const q = `SELECT ` + eventColumns + ` FROM current_state s JOIN events e ON e.event_nid = s.event_nid
 		WHERE s.room_nid = $1 AND s.type = 'm.space.child' ORDER BY e.event_nid LIMIT $2`
 	return listEvents(ctx, r, q, roomNID, limit)
