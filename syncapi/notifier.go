@@ -80,7 +80,7 @@ type device struct {
 	messages, counts storage.Position // of the last change
 	keys             []byte           // the counts of its keys as they are sent, nil where unknown
 	lazy             lazyMembers
-	slid             map[string]lazyMembers // by connection of sliding sync
+	slid             map[string]*slidMembers // by connection of sliding sync
 }
 
 // waiter is a request that waits for something to happen.

@@ -321,6 +321,7 @@ func (a *slideAnswer) finish(ctx context.Context) (json.RawMessage, error) {
 	} else if err := a.s.keepConnection(ctx, a.next, sl.pos.serial); err != nil {
 		return nil, err
 	}
-	a.s.notifier.sentMembers(a)
-	return a.render(slidingPos{a.to, a.typing, a.next.serial}), nil
+	pos := slidingPos{a.to, a.typing, a.next.serial}
+	a.s.notifier.sentMembers(a, pos.String())
+	return a.render(pos), nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"beffroi/matrix"
 	"beffroi/matrix/canonicaljson"
@@ -254,42 +253,4 @@ func (a *slideAnswer) readBumps(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// lackingMembers returns those of some memberships that a client may not have.
-func (n *notifier) lackingMembers(a *slideAnswer, keys []rooms.MemberKey) (lacks []rooms.MemberKey) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	lazy := a.account.device(a.req.Device).slid[a.sl.req.ConnID]
-	for _, key := range keys {
-		if pos, sent := lazy[key]; !sent || pos > a.from {
-			lacks = append(lacks, key)
-		}
-	}
-	return lacks
-}
-
-// maxSlid bounds for how many connections of a device the members are remembered.
-const maxSlid = 8
-
-// sentMembers remembers which members an answer has.
-func (n *notifier) sentMembers(a *slideAnswer) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	d := a.account.device(a.req.Device)
-	lazy := d.slid[a.sl.req.ConnID]
-	if a.since == nil {
-		lazy = nil
-	}
-	for _, p := range a.told {
-		for _, e := range p.rm.state {
-			if user, ok := e.StateKey(); ok && e.Type() == typeMember {
-				lazy = lazy.add(rooms.MemberKey{RoomNID: p.nid, User: matrix.UserID(strings.Clone(user))}, a.to)
-			}
-		}
-	}
-	if d.slid == nil || len(d.slid) >= maxSlid {
-		d.slid = make(map[string]lazyMembers)
-	}
-	d.slid[a.sl.req.ConnID] = lazy
 }

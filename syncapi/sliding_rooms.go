@@ -203,7 +203,7 @@ func (a *slideAnswer) tells(p *pick) bool {
 	if rm.hidden {
 		return false
 	}
-	if p.initial || p.expanded || rm.bare && rm.Pos > rm.from {
+	if p.initial || p.expanded || p.limited || rm.section == left && rm.Pos > rm.from {
 		return true
 	}
 	return len(rm.events)+len(rm.stateEvents)+len(p.removed) > 0 || p.name != nil || p.avatar != nil || p.counted ||

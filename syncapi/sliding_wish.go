@@ -119,13 +119,11 @@ func (w *wish) covers(other *wish) bool {
 }
 
 func (w *StateWish) covers(other *StateWish) bool {
-	if w.LazyMembers && !other.LazyMembers && slices.ContainsFunc(other.Include, func(p StatePattern) bool {
-		return p.StateKey == nil && (p.Type == nil || *p.Type == typeMember)
-	}) {
-		return false
-	}
 	for _, p := range other.Include {
-		if !slices.ContainsFunc(w.Include, func(q StatePattern) bool { return q.covers(&p) }) {
+		members := (p.Type == nil || *p.Type == typeMember) && !(other.LazyMembers && p.StateKey == nil)
+		if !slices.ContainsFunc(w.Include, func(q StatePattern) bool {
+			return q.covers(&p) && !(members && w.LazyMembers && q.StateKey == nil)
+		}) {
 			return false
 		}
 	}
