@@ -28,6 +28,7 @@ import (
 	"beffroi/media/blobs"
 	"beffroi/policystore"
 	"beffroi/roomserver"
+	"beffroi/search"
 	"beffroi/storage"
 	"beffroi/syncapi"
 )
@@ -88,6 +89,8 @@ func startOn(t *testing.T, db *storage.DB, change ...options) *host {
 	}
 	co.Sync = syncapi.New(syncapi.Options{DB: db, Bus: hints, Rooms: co.Rooms, Devices: co.Keys})
 	run(t, co.Sync.Run)
+	co.Search = search.New(search.Options{DB: db, Bus: hints, ServerName: server})
+	run(t, co.Search.Run)
 	h := &host{router: httpx.NewRouter(httpx.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil))}), accounts: co.Accounts, rooms: co.Rooms, gate: gate, db: db}
 	clientapi.New(co).Routes(h.router)
 	return h

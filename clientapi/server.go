@@ -17,6 +17,7 @@ import (
 	"beffroi/policy"
 	"beffroi/policystore"
 	"beffroi/roomserver"
+	"beffroi/search"
 	"beffroi/syncapi"
 )
 
@@ -46,6 +47,7 @@ type Options struct {
 	Rooms      *roomserver.Server
 	Keys       *e2ee.Server
 	Sync       *syncapi.Server
+	Search     *search.Server
 	Media      *media.Server
 	Gate       Gate
 	Remote     Remote

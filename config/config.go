@@ -72,12 +72,14 @@ type Config struct {
 	TLS          TLS          `yaml:"tls"`
 	Metrics      Metrics      `yaml:"metrics"`
 	Registration Registration `yaml:"registration"`
-	Retention    Retention    `yaml:"retention"`
-	Media        Media        `yaml:"media"`
-	SMTP         SMTP         `yaml:"smtp"`
-	Support      Support      `yaml:"support"`
-	Sessions     Sessions     `yaml:"sessions"`
-	Log          Log          `yaml:"log"`
+
+	UserDirectory UserDirectory `yaml:"user_directory"`
+	Retention     Retention     `yaml:"retention"`
+	Media         Media         `yaml:"media"`
+	SMTP          SMTP          `yaml:"smtp"`
+	Support       Support       `yaml:"support"`
+	Sessions      Sessions      `yaml:"sessions"`
+	Log           Log           `yaml:"log"`
 }
 
 // PolicyFeed is where the national policy document comes from.
@@ -161,6 +163,14 @@ type Registration struct {
 	// The shared secret of POST /_synapse/admin/v1/register. Empty means that
 	// there is no such call. Only allowed with development.
 	Secret string `yaml:"secret"`
+}
+
+// UserDirectory is who is found by whom in the search for people.
+type UserDirectory struct {
+	// Every account of this server is found by all others. Else it is by those
+	// who share a room with it, or where it is in a room that anybody may join or
+	// read. Who set im.vector.hide_profile is found by nobody.
+	Everybody bool `yaml:"everybody"`
 }
 
 // Retention is how long messages are kept; state is kept as long as the room.

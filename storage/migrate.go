@@ -26,7 +26,7 @@ func (db *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read schema versions: %w", err)
 	}
-	files, err := schemaFiles()
+	files, err := schemaFiles(db.Engine())
 	if err != nil {
 		return err
 	}
@@ -46,14 +46,19 @@ func (db *DB) migrate(ctx context.Context) error {
 	return nil
 }
 
-// schemaFiles are the files of schema/ by their numbers.
-func schemaFiles() (map[int]string, error) {
+// schemaFiles are the files of schema/ by their numbers. One that is for one
+// engine alone has its name at the end.
+func schemaFiles(engine string) (map[int]string, error) {
 	names, err := fs.Glob(schema, "schema/*.sql")
 	if err != nil {
 		return nil, err
 	}
 	files := make(map[int]string, len(names))
 	for _, name := range names {
+		base := strings.TrimSuffix(name, ".sql")
+		if only := base[strings.LastIndexByte(base, '_')+1:]; (only == "sqlite" || only == "postgres") && only != engine {
+			continue
+		}
 		number, _, _ := strings.Cut(strings.TrimPrefix(name, "schema/"), "_")
 		version, err := strconv.Atoi(number)
 		if err != nil || files[version] != "" {

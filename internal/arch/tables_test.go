@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"storage/files":      join(language, "storage"),
 	"storage/peers":      join(language, "storage"),
 	"storage/policies":   join(language, "storage"),
+	"storage/search":     join(language, "storage"),
 	"bus":                {"storage"},
 	"federation/client":  join(language, "internal/httpx", "policy"),
 	"federation/keyring": join(language, "storage", "storage/peers"),
@@ -50,7 +51,7 @@ var mayImport = map[string][]string{
 	"policystore": join(language, "bus", "policy", "storage", "storage/policies", "storage/rooms"), // reads who is in which room: previews and sweeps
 
 	// Owners: the only writers. None imports another.
-	"roomserver": join(language, "bus", "policy", "storage", "storage/rooms"),
+	"roomserver": join(language, "bus", "policy", "storage", "storage/rooms", "storage/search"),
 	"account":    join(language, "bus", "policy", "storage", "storage/keys", "storage/users"),                  // a device goes with its keys
 	"e2ee":       join(language, "bus", "policy", "storage", "storage/keys", "storage/rooms", "storage/users"), // reads who shares a room
 	"media":      join(language, "bus", "media/thumbs", "policy", "storage", "storage/files"),
@@ -62,12 +63,13 @@ var mayImport = map[string][]string{
 	// Followers: they read the log from a cursor of their own.
 	"syncapi":              join(language, "bus", "policy", "roomserver", "storage", "storage/keys", "storage/rooms", "storage/users"), // what one may see is the rooms' to say
 	"federation/sendqueue": join(language, "bus", "federation/client", "policy", "storage", "storage/keys", "storage/peers", "storage/rooms"),
+	"search":               join(language, "bus", "storage", "storage/rooms", "storage/search", "storage/users"),
 	"push":                 join(language, "bus", "federation/client", "policy", "storage", "storage/rooms", "storage/users"),
 	"appservice":           join(language, "bus", "federation/client", "policy", "storage", "storage/rooms", "storage/users"),
 	"sweep":                join(language, "bus", "policy", "policystore", "roomserver", "storage", "storage/rooms", "storage/users"),
 
 	// Edges: parse, authenticate, make one call, render. None knows SQL.
-	"clientapi":  join(language, joined(owners, peers, gate, "federation/sendqueue", "internal/httpx", "internal/obs", "syncapi")...),
+	"clientapi":  join(language, joined(owners, peers, gate, "federation/sendqueue", "internal/httpx", "internal/obs", "search", "syncapi")...),
 	"federation": join(language, joined(owners, peers, gate, "internal/httpx", "internal/obs", "storage", "storage/peers")...),
 	"adminapi":   join(language, joined(owners, peers, gate, "internal/httpx", "internal/obs", "syncapi")...),
 

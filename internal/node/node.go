@@ -33,6 +33,7 @@ import (
 	"beffroi/media"
 	"beffroi/policystore"
 	"beffroi/roomserver"
+	"beffroi/search"
 	"beffroi/storage"
 	"beffroi/storage/peers"
 	"beffroi/syncapi"
@@ -59,6 +60,7 @@ type Node struct {
 	queue       *sendqueue.Queue
 	inbox       *federation.Inbox
 	sweeper     *policystore.Sweeper
+	search      *search.Server
 	certificate *certificate
 	client      http.Handler
 	federation  http.Handler
@@ -161,7 +163,8 @@ func (n *Node) openEdges(context.Context) error {
 	c := &n.config
 	n.Sync = syncapi.New(syncapi.Options{DB: n.DB, Bus: n.bus, Rooms: n.Rooms, Devices: n.Devices, Logger: n.log})
 	router := httpx.NewRouter(httpx.Options{Listener: "client", Metrics: n.registry, Log: n.log, TrustedProxies: c.Client.TrustedProxies})
-	clientapi.New(clientapi.Options{ServerName: c.ServerName, Accounts: n.Accounts, Rooms: n.Rooms, Keys: n.Devices,
+	n.search = search.New(search.Options{DB: n.DB, Bus: n.bus, ServerName: c.ServerName, Everybody: c.UserDirectory.Everybody, Logger: n.log})
+	clientapi.New(clientapi.Options{Search: n.search, ServerName: c.ServerName, Accounts: n.Accounts, Rooms: n.Rooms, Keys: n.Devices,
 		Sync: n.Sync, Media: n.Media, Gate: n.Policy, Remote: n.remote, PublicURL: c.ClientURL(), Development: c.Development,
 		FederationAddress: string(c.FederationAddress), Support: support(c.Support),
 		DefaultVersion: c.RoomVersion}).Routes(router)
@@ -199,7 +202,7 @@ func (n *Node) Run(ctx context.Context, l Listeners) error {
 		group.Go(run)
 	}
 	for name, run := range map[string]func(context.Context) error{
-		"policy": n.Policy.Run, "rooms": n.Rooms.Run, "accounts": n.Accounts.Run, "devices": n.Devices.Run, "sync": n.Sync.Run,
+		"policy": n.Policy.Run, "rooms": n.Rooms.Run, "accounts": n.Accounts.Run, "devices": n.Devices.Run, "sync": n.Sync.Run, "search": n.search.Run,
 		"media": n.Media.Run, "inbox": n.inbox.Run, "send queue": n.queue.Run, "sweep": n.sweeper.Run, "shadow": n.Policy.RunShadow,
 		"profiles": n.followProfiles, "departures": n.followDepartures,
 	} {

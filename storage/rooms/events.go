@@ -186,6 +186,9 @@ func ReplaceEvent(ctx context.Context, tx *storage.Tx, nid int64, redacted *even
 	if _, err := tx.Exec(ctx, `DELETE FROM notices WHERE event_nid = $1`, nid); err != nil {
 		return fmt.Errorf("take notices back: %w", err)
 	}
+	if _, err := tx.Exec(ctx, `DELETE FROM message_index WHERE rowid = $1`, nid); err != nil {
+		return fmt.Errorf("forget its words: %w", err)
+	}
 	return nil
 }
 

@@ -172,7 +172,7 @@ func removeEvents(ctx context.Context, tx *storage.Tx, roomNID int64, gone []age
 // deleteEvents removes events with what they say of others.
 func deleteEvents(ctx context.Context, tx *storage.Tx, nids []int64) (rows int64, err error) {
 	for _, q := range [...]string{`DELETE FROM relations WHERE event_nid IN ($LIST)`,
-		`DELETE FROM notices WHERE event_nid IN ($LIST)`, `DELETE FROM events WHERE event_nid IN ($LIST)`} {
+		`DELETE FROM notices WHERE event_nid IN ($LIST)`, `DELETE FROM message_index WHERE rowid IN ($LIST)`, `DELETE FROM events WHERE event_nid IN ($LIST)`} {
 		n, err := storage.ExecIn(ctx, tx, q, nil, nids)
 		if err != nil {
 			return rows, fmt.Errorf("remove events: %w", err)
