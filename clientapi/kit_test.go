@@ -44,6 +44,9 @@ type host struct {
 	db       *storage.DB
 }
 
+// presentURL is the URL of a host that tells who is there.
+const presentURL = "https://present.here.example"
+
 // options change a host before it starts.
 type options func(*account.Options, *clientapi.Options, *policystore.Options)
 
@@ -81,7 +84,7 @@ func startOn(t *testing.T, db *storage.DB, change ...options) *host {
 	if co.Accounts, err = account.New(ao); err != nil {
 		t.Fatal(err)
 	}
-	co.Rooms = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: gate, Remote: others, DefaultVersion: co.DefaultVersion})
+	co.Rooms = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: gate, Remote: others, Presence: co.PublicURL == presentURL})
 	co.Keys = e2ee.New(e2ee.Options{DB: db, ServerName: server, Remote: others, Outbox: sendqueue.Outbox{}})
 	co.Remote = others
 	if co.Media == nil {

@@ -9,6 +9,9 @@ func (s *Server) aboutNews() []route {
 		{post, v3 + "/pushers/set", session, freeOwn, do(s.setPusher)},
 		{get, v3 + "/notifications", session, freeRead, do(s.notifications)},
 
+		{get, v3 + "/presence/{userID}/status", session, freeRead, do(s.presence)},
+		{put, v3 + "/presence/{userID}/status", self, asks(policy.ActionEDU), do(s.setPresence)},
+
 		{post, v3 + "/search", session, freeRead, do(s.search)},
 		{post, v3 + "/user_directory/search", session, asks(policy.ActionSearchDirectory), do(s.searchPeople)},
 	}

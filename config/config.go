@@ -74,6 +74,7 @@ type Config struct {
 	Registration Registration `yaml:"registration"`
 
 	UserDirectory UserDirectory `yaml:"user_directory"`
+	Presence      Presence      `yaml:"presence"`
 	Retention     Retention     `yaml:"retention"`
 	Media         Media         `yaml:"media"`
 	SMTP          SMTP          `yaml:"smtp"`
@@ -171,6 +172,13 @@ type UserDirectory struct {
 	// who share a room with it, or where it is in a room that anybody may join or
 	// read. Who set im.vector.hide_profile is found by nobody.
 	Everybody bool `yaml:"everybody"`
+}
+
+// Presence is who is told that somebody is there.
+type Presence struct {
+	// Those who share a room are told who is online, on this server and on
+	// others. It costs much for little: every change is a message to everybody.
+	Enabled bool `yaml:"enabled"`
 }
 
 // Retention is how long messages are kept; state is kept as long as the room.

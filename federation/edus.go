@@ -29,7 +29,8 @@ type eduKind struct {
 	receive func(ctx context.Context, origin matrix.ServerName, content json.RawMessage) error
 }
 
-// eduKinds are the messages that this server takes. Presence is none of them.
+// eduKinds are the messages that this server takes. Presence is one of them where it
+// is on.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#edus
 func (b *Inbox) eduKinds() map[string]eduKind {
@@ -42,6 +43,10 @@ func (b *Inbox) eduKinds() map[string]eduKind {
 		"m.receipt": {"receipt", policy.ActionEDU, false, readers,
 			func(ctx context.Context, origin matrix.ServerName, content json.RawMessage) error {
 				return b.Rooms.ReceiveReceipts(ctx, origin, content)
+			}},
+		"m.presence": {"presence", policy.ActionEDU, false, present,
+			func(ctx context.Context, origin matrix.ServerName, content json.RawMessage) error {
+				return b.Rooms.ReceivePresence(ctx, origin, content)
 			}},
 		"m.direct_to_device":            {"to_device", policy.ActionSendToDevice, true, actorIn("sender"), b.receiveToDevice},
 		"m.device_list_update":          {"device_list", policy.ActionDeviceKeys, true, actorIn("user_id"), b.Devices.ReceiveDeviceList},
@@ -56,6 +61,19 @@ func actorIn(field string) func([]byte) ([]matrix.UserID, error) {
 		user, err := matrix.ParseUserID(textField(content, field))
 		return []matrix.UserID{user}, err
 	}
+}
+
+// present reads the accounts in an m.presence.
+func present(content []byte) (found []matrix.UserID, err error) {
+	list := canonicaljson.Array(canonicaljson.Field(content, "push"))
+	for raw, ok := list.NextElement(); ok; raw, ok = list.NextElement() {
+		user, err := matrix.ParseUserID(textField(raw, "user_id"))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, user)
+	}
+	return found, nil
 }
 
 // readers reads the accounts in an m.receipt.

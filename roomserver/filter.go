@@ -71,6 +71,11 @@ func (f *Filter) All() bool {
 	return f.Types == nil && f.NotTypes == nil && f.Senders == nil && f.NotSenders == nil && f.ContainsURL == nil
 }
 
+// WantsSender reports whether a filter wants what comes from a user.
+func (f *Filter) WantsSender(user matrix.UserID) bool {
+	return !slices.Contains(f.NotSenders, user) && (f.Senders == nil || slices.Contains(f.Senders, user))
+}
+
 // WantsRoom reports whether the filter wants events of a room.
 func (f *Filter) WantsRoom(id matrix.RoomID) bool {
 	return !slices.Contains(f.NotRooms, id) && (f.Rooms == nil || slices.Contains(f.Rooms, id))

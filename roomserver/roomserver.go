@@ -60,6 +60,8 @@ type Options struct {
 	// DefaultVersion is the version of rooms where neither the creator nor the
 	// policy names one. Empty means [matrix.DefaultRoomVersion].
 	DefaultVersion matrix.RoomVersion
+	// Presence says that others are told who is there.
+	Presence bool
 	// Retention is how long messages are kept. The zero value is for ever,
 	// unless a room says otherwise.
 	Retention Retention
@@ -82,6 +84,7 @@ type Server struct {
 	events         *otter.Cache[matrix.EventID, *event.Event]
 	spaces         *otter.Cache[string, *toldSpace]
 	typing         typing
+	presence       presence
 	fetches        flights
 	sends          flights // by transaction ID
 	retention      Retention
@@ -111,6 +114,7 @@ func New(o Options) *Server {
 		now: o.Now, log: slog.Default().With("component", "roomserver"), defaultVersion: o.DefaultVersion,
 		retention: o.Retention, work: work{wake: make(chan struct{}, 1)}, spaces: newSpaceMemory(),
 	}
+	s.presence.on = o.Presence
 	s.rulesOf = otter.Must(&otter.Options[matrix.UserID, *pushrules.Rules]{MaximumSize: maxRuleSets})
 	defaults := pushrules.Default(nobody)
 	s.everybody = pushrules.Compile(nobody, &defaults)

@@ -39,6 +39,7 @@ type answer struct {
 	data     accountDatas
 	messages []json.RawMessage
 	counts   []byte
+	present  []json.RawMessage
 	lists    deviceLists
 }
 
@@ -83,7 +84,7 @@ func (a *answer) make(ctx context.Context) (err error) {
 	for _, step := range []func(context.Context) error{
 		a.readAccountData, a.selectRooms, a.spreadAccountData, a.readIgnored, a.readInvites,
 		a.readTimelines, a.readBase, a.readDeltas, a.readSummaries, a.readMembers, a.readState,
-		a.readReceipts, a.readTyping, a.readUnread, a.renderEvents, a.readMessages, a.readLists, a.readCounts,
+		a.readReceipts, a.readTyping, a.readUnread, a.readPresence, a.renderEvents, a.readMessages, a.readLists, a.readCounts,
 	} {
 		if err := step(ctx); err != nil {
 			return err

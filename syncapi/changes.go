@@ -16,6 +16,7 @@ type changes struct {
 	lists    bool
 	messages bool
 	counts   bool
+	presence bool // somebody came or went
 	reset    bool // the client believes that somebody types, from before this process began
 	events   []roomName
 	read     []roomName // with new receipts
@@ -30,7 +31,7 @@ type roomName struct {
 
 // any reports whether there may be anything to tell.
 func (c *changes) any() bool {
-	return c.all || c.members || c.data || c.lists || c.messages || c.counts ||
+	return c.all || c.members || c.data || c.lists || c.messages || c.counts || c.presence ||
 		len(c.events) > 0 || len(c.read) > 0 || len(c.typists) > 0
 }
 
@@ -50,6 +51,7 @@ func (n *notifier) since(a *account, id matrix.DeviceID, t token) (c changes) {
 	someone := false
 	c.members, c.data, c.lists = a.members > t.pos, a.data > t.pos, a.lists > t.pos
 	c.counts = d.counts > t.pos
+	c.presence = a.presence > t.typing.count()
 	for _, room := range a.joined {
 		name := roomName{room.nid, room.id}
 		if room.events > t.pos {

@@ -38,6 +38,8 @@ type notifier struct {
 	rooms  map[int64]*roomCell         // guarded by mu
 	byID   map[matrix.RoomID]*roomCell // guarded by mu: the same
 	users  map[matrix.UserID]*account  // guarded by mu
+
+	present map[matrix.UserID]uint64 // guarded by mu: the count of typing when somebody last came or went
 }
 
 // roomCell is a room that an account that is watched has joined.
@@ -72,6 +74,7 @@ type account struct {
 	devices              map[matrix.DeviceID]*device
 	waiters              map[*waiter]struct{}
 	used                 time.Time
+	presence             uint64 // the count of typing when somebody came or went who shares a room
 }
 
 // device is a client of an account. Its fields are guarded by the lock of the
@@ -94,7 +97,7 @@ type waiter struct {
 func newNotifier(now time.Time, typists func(matrix.RoomID) ([]matrix.UserID, uint64)) *notifier {
 	start := uint64(now.UnixMilli())
 	return &notifier{start: start, typing: start, ready: make(chan struct{}), typists: typists,
-		rooms: make(map[int64]*roomCell), byID: make(map[matrix.RoomID]*roomCell), users: make(map[matrix.UserID]*account)}
+		rooms: make(map[int64]*roomCell), byID: make(map[matrix.RoomID]*roomCell), users: make(map[matrix.UserID]*account), present: make(map[matrix.UserID]uint64)}
 }
 
 // position returns up to where the log is known; ok is false before it was

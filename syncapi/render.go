@@ -57,7 +57,7 @@ func (a *answer) empty() bool {
 			return false
 		}
 	}
-	return len(a.data.global)+len(a.messages)+len(a.lists.changed)+len(a.lists.left) == 0 && !a.changes.counts
+	return len(a.data.global)+len(a.messages)+len(a.present)+len(a.lists.changed)+len(a.lists.left) == 0 && !a.changes.counts
 }
 
 // shows reports whether there is something to tell of a room.
@@ -82,6 +82,9 @@ func (a *answer) render() json.RawMessage {
 	out = append(append(append(out, `{"next_batch":"`...), a.next.String()...), '"')
 	if len(a.data.global) > 0 {
 		out = appendData(append(out, `,"account_data":`...), a.data.global)
+	}
+	if len(a.present) > 0 {
+		out = appendEvents(append(out, `,"presence":`...), a.present)
 	}
 	if len(a.messages) > 0 {
 		out = appendEvents(append(out, `,"to_device":`...), a.messages)

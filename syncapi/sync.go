@@ -21,7 +21,7 @@ type Request struct {
 	Filter    string // an ID, or JSON
 	FullState bool
 	Timeout   time.Duration
-	// SetPresence is accepted and has no effect: there is no presence here.
+	// SetPresence is how the user is there by asking; "" and offline say nothing.
 	SetPresence string
 	// UseStateAfter asks for the state at the end of the timeline, and
 	// UseUnstableStateAfter for the same by the name of MSC4222.
@@ -44,6 +44,11 @@ func (s *Server) Sync(ctx context.Context, req Request) (json.RawMessage, error)
 	case <-s.notifier.ready:
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	if req.SetPresence != "" && req.SetPresence != "offline" {
+		if err := s.Rooms.SetPresence(ctx, req.User, req.SetPresence, nil); err != nil {
+			return nil, err
+		}
 	}
 	acc, w, loaded := s.notifier.watch(req.User, req.Device, time.Now())
 	defer func() { s.notifier.leave(acc, w, time.Now()) }()

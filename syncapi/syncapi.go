@@ -60,6 +60,7 @@ func New(o Options) *Server {
 	s := &Server{Options: o, notifier: newNotifier(time.Now(), o.Rooms.Typing), filters: newFilters(),
 		connections: newConnections(), kinds: newKinds()}
 	o.Rooms.OnTyping(s.notifier.typed)
+	o.Rooms.OnPresence(s.notifier.presented)
 	return s
 }
 
@@ -99,6 +100,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-tick.C:
 		case <-sweep.C:
 			s.notifier.sweep(time.Now())
+			s.forgetPresent()
 		case <-clean.C:
 			if err := s.sweepConnections(ctx); err != nil && ctx.Err() == nil {
 				s.Logger.WarnContext(ctx, "old connections stay; trying again", "error", err)

@@ -145,6 +145,7 @@ func (n *Node) openOwners(context.Context) (err error) {
 	c := &n.config
 	n.Rooms = roomserver.New(roomserver.Options{DB: n.DB, Key: n.Key, Gate: n.Policy, Keys: n.keys,
 		Remote: federation.NewRemote(n.remote), EDUs: ephemeral{n.queue}, MemoryBytes: cacheMemory(int64(c.Memory)),
+		Presence:  c.Presence.Enabled,
 		Retention: roomserver.Retention(c.Retention), DefaultVersion: c.RoomVersion})
 	n.sweeper = policystore.NewSweeper(n.Policy, n.Rooms)
 	n.Devices = e2ee.New(e2ee.Options{DB: n.DB, ServerName: c.ServerName, Remote: n.remote, Outbox: sendqueue.Outbox{},
