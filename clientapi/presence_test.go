@@ -64,4 +64,6 @@ func TestPresence(t *testing.T) {
 	})
 }
 
-func withPresence(_ *account.Options, co *clientapi.Options, _ *policystore.Options) { co.PublicURL = presentURL }
+func withPresence(_ *account.Options, co *clientapi.Options, _ *policystore.Options) {
+	co.PublicURL = presentURL
+}
