@@ -94,7 +94,7 @@ func TestBadEventsHurtOnlyThemselves(t *testing.T) {
 			list = append(list, e.JSON())
 		}
 		list = append(list, good.JSON())
-		if got := g.send(t, a, "t1", list, nil).wants(t, 200, ""); got.Raw != `{"pdus":{}}` {
+		if got := g.send(t, a, "t1", list, nil).wants(t, 200, ""); got.Get("pdus").Map()[string(good.ID())].Raw != `{}` {
 			t.Errorf("%s", got.Raw)
 		}
 		a.has(t, good.ID())
@@ -251,7 +251,10 @@ func TestServersAreShutOutOfRooms(t *testing.T) {
 		a.state(t, alice, g.room, "m.room.server_acl", acl)
 		e := g.build(t, g.proto("unheard"))
 		typing := json.RawMessage(fmt.Sprintf(`{"edu_type":"m.typing","content":{"room_id":"%s","user_id":"%s","typing":true}}`, g.room, eve))
-		g.send(t, a, "t1", pdus(e), []json.RawMessage{typing}).wants(t, 200, "")
+		answer := g.send(t, a, "t1", pdus(e), []json.RawMessage{typing}).wants(t, 200, "")
+		if told := answer.Get("pdus").Map()[string(e.ID())]; told.Get("error").String() == "" {
+			t.Errorf("the server is not told that it is shut out: %s", answer.Raw)
+		}
 		a.idle(t)
 		if users, _ := a.rooms.Typing(g.room); a.knows(t, e.ID()) || len(users) > 0 {
 			t.Errorf("it was heard; %v is typing", users)

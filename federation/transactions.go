@@ -79,13 +79,6 @@ func parseEDU(raw json.RawMessage) (edu, error) {
 	return e, nil
 }
 
-// received is the answer to every transaction.
-//
-// Divergence: the specification wants an error for events of rooms that shut
-// the server out. A transaction is answered when it is kept, before its events
-// are judged, so that none takes long and none is lost.
-var received = httpx.Raw(`{"pdus":{}}`)
-
 // send takes a transaction. It answers once the transaction is kept; the same
 // again gets the same answer and is not kept.
 //
@@ -99,5 +92,49 @@ func (s *Server) send(ctx context.Context, who peer, r *http.Request, t transact
 	if err != nil {
 		return nil, err
 	}
-	return received, s.Inbox.receive(ctx, who.origin, txnID, &t, body)
+	if err := s.Inbox.receive(ctx, who.origin, txnID, &t, body); err != nil {
+		return nil, err
+	}
+	return s.received(ctx, who.origin, t.PDUs)
+}
+
+// received is the answer to a transaction: its events by their IDs, each with
+// an error where the room shuts the server out.
+//
+// Divergence: the specification says what became of each event. A transaction
+// is answered when it is kept, before its events are judged, so that none takes
+// long and none is lost; the server hears of nothing else that is wrong.
+func (s *Server) received(ctx context.Context, origin matrix.ServerName, pdus []json.RawMessage) (httpx.Raw, error) {
+	byRoom := make(map[matrix.RoomID][][]byte)
+	var order []matrix.RoomID
+	for _, pdu := range pdus {
+		room, err := roomOf(pdu)
+		if err != nil {
+			continue
+		}
+		if byRoom[room] == nil {
+			order = append(order, room)
+		}
+		byRoom[room] = append(byRoom[room], pdu)
+	}
+	out := append(member(httpx.Raw{'{'}, "pdus"), '{')
+	said := make(map[matrix.EventID]bool, len(pdus))
+	for _, room := range order {
+		list, err := s.Rooms.Identify(ctx, origin, room, byRoom[room])
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range list {
+			if e.ID == "" || said[e.ID] {
+				continue
+			}
+			said[e.ID] = true
+			out = append(member(out, string(e.ID)), '{')
+			if e.Err != nil {
+				out = appendString(out, "error", e.Err.Error())
+			}
+			out = append(out, '}')
+		}
+	}
+	return append(out, '}', '}'), nil
 }
