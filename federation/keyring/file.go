@@ -51,9 +51,9 @@ func LoadOrCreate(path string, server matrix.ServerName) (Own, error) {
 }
 
 // Rotate replaces the key in the file by a new one. The old one is published
-// from then on as given up now; a server that runs takes the new one when it
-// starts again.
-func Rotate(path string, server matrix.ServerName, now time.Time) (Own, error) {
+// from then on as given up at expired: now, or when it was stolen. A server
+// that runs takes the new one when it starts again.
+func Rotate(path string, server matrix.ServerName, now, expired time.Time) (Own, error) {
 	own, err := load(path, server)
 	if err != nil {
 		return Own{}, err
@@ -65,7 +65,7 @@ func Rotate(path string, server matrix.ServerName, now time.Time) (Own, error) {
 	if key.ID == own.Current.ID {
 		return Own{}, fmt.Errorf("the key %s was made this second", key.ID)
 	}
-	old := OldKey{own.Current.ID, own.Current.Public(), now.UnixMilli()}
+	old := OldKey{own.Current.ID, own.Current.Public(), expired.UnixMilli()}
 	own = Own{Current: key, Old: append([]OldKey{old}, own.Old...)}
 	return own, write(path, own)
 }

@@ -28,7 +28,7 @@ func TestKeyFile(t *testing.T) {
 		t.Fatalf("the key has changed: %v", err)
 	}
 	now := time.Now().Add(time.Hour)
-	rotated, err := keyring.Rotate(path, "self.example", now)
+	rotated, err := keyring.Rotate(path, "self.example", now, now)
 	if err != nil || rotated.Current.ID == made.Current.ID {
 		t.Fatalf("%s, %v", rotated.Current.ID, err)
 	}

@@ -1,6 +1,8 @@
 """Stories in which a server is down, or shut out."""
 
-from client import Refused, agree, until
+import json
+
+from client import Account, Refused, agree, until
 from rooms import exchange, public_room, shared_room
 
 STORIES = []
@@ -38,6 +40,31 @@ def beffroi_was_down(beffroi, synapse):
 @story
 def synapse_was_down(beffroi, synapse):
     missed(beffroi, synapse)
+
+
+@story
+def beffroi_rotates_its_key(beffroi, synapse):
+    room = shared_room(beffroi, synapse)
+    exchange(room, beffroi, synapse)
+    beffroi.server.stop()
+    beffroi.server.run("key", "rotate")
+    beffroi.server.start()
+    exchange(room, beffroi, synapse)
+    other = Account(synapse.server, synapse.localpart + "-bis")
+    other.join(room, via=beffroi.server)
+    fresh = public_room(beffroi, "12")
+    synapse.join(fresh, via=beffroi.server)
+    exchange(fresh, synapse, beffroi)
+    agree(room, beffroi, synapse)
+
+
+@story
+def the_doctor_looks_at_synapse(beffroi, synapse):
+    found = json.loads(beffroi.server.run("doctor", "--federation", synapse.server.name, "--json"))
+    assert not found["faults"] and found["knows_us"] and found["software"].startswith("Synapse"), found
+    assert found["keys"] and all(k["signed"] for k in found["keys"].values()), found
+    text = beffroi.server.run("doctor", "--federation", synapse.server.name)
+    assert "Nothing keeps the servers apart." in text, text
 
 
 def nothing_passes(beffroi, synapse, closed):
@@ -83,8 +110,8 @@ class Whitelist:
 class Policy:
     """The policy of Beffroi does not name Synapse."""
 
-    def __init__(self, beffroi, synapse):
-        self.beffroi, self.synapse = beffroi, synapse
+    def __init__(self, account, synapse):
+        self.account, self.beffroi, self.synapse = account, account.server, synapse
 
     def __enter__(self):
         self.put([])
@@ -94,19 +121,15 @@ class Policy:
 
     def put(self, partners):
         self.beffroi.allow(partners)
-        if partners:
-            return
-        # The document is in force when a question to the other side is refused by it.
-        probe = self.beffroi.probe
 
-        def closed():
+        def in_force():  # a question to the other side is refused by the document, or no longer
             try:
-                probe.call("GET", "/publicRooms", server=self.synapse.name)
+                self.account.call("GET", "/publicRooms", server=self.synapse.name)
             except Refused as err:
-                return "org.beffroi.policy" in err.body
-            return False
+                return ("org.beffroi.policy" in err.body) == (not partners)
+            return bool(partners)
 
-        until(closed, "the policy is in force")
+        until(in_force, "the policy is in force")
 
 
 @story
@@ -116,5 +139,4 @@ def synapse_closed_by_whitelist(beffroi, synapse):
 
 @story
 def synapse_closed_out_by_policy(beffroi, synapse):
-    beffroi.server.probe = beffroi
-    nothing_passes(beffroi, synapse, Policy(beffroi.server, synapse.server))
+    nothing_passes(beffroi, synapse, Policy(beffroi, synapse.server))

@@ -29,12 +29,12 @@ def make_ca(folder):
     def openssl(*args):
         subprocess.run(("openssl",) + args, cwd=folder, check=True, capture_output=True)
 
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", "ca.key", "-out", "ca.pem",
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "60", "-keyout", "ca.key", "-out", "ca.pem",
             "-subj", "/CN=interop", "-addext", "basicConstraints=critical,CA:TRUE")
     openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "tls.key", "-out", "tls.csr", "-subj", "/CN=localhost")
     with open(os.path.join(folder, "ext"), "w", encoding="utf-8") as f:
         f.write("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "tls.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+    openssl("x509", "-req", "-in", "tls.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "60",
             "-extfile", "ext", "-out", "tls.crt")
 
 
@@ -119,6 +119,13 @@ class Beffroi(Server):
 
     def command(self):
         return [self.binary, "serve", "--config", self.config]
+
+    def run(self, *args):
+        """Runs another command of the binary with the same configuration."""
+        command = [self.binary, *args, "--config", self.config]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=START, check=False)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
 
 
 class Synapse(Server):
