@@ -66,11 +66,36 @@ func (s *Server) fillGap(ctx context.Context, a *arrival) {
 		}
 	}
 	events := s.signed(ctx, g.told[1:])
-	for _, e := range inOrder(events, (*event.Event).PrevEvents) {
-		if err := s.receive(ctx, &arrival{Event: e, errand: a.errand, late: a.late}); err != nil {
-			s.log.InfoContext(ctx, "event of a gap refused", "event_id", e.ID(), "origin", a.origin, "error", err)
+	for left := inOrder(events, (*event.Event).PrevEvents); len(left) > 0; {
+		if n := s.receiveRow(ctx, a, left); n > 0 {
+			left = left[n:]
+			continue
 		}
+		if err := s.receive(ctx, &arrival{Event: left[0], errand: a.errand, late: a.late}); err != nil {
+			s.log.InfoContext(ctx, "event of a gap refused", "event_id", left[0].ID(), "origin", a.origin, "error", err)
+		}
+		left = left[1:]
 	}
+}
+
+// receiveRow stores the first of the events of a gap together, where they
+// simply follow the room, and returns how many.
+func (s *Server) receiveRow(ctx context.Context, a *arrival, events []*event.Event) int {
+	if a.late || a.Rules().EventFormat == matrix.EventFormatID {
+		return 0
+	}
+	row := events[:0:0]
+	for _, e := range events[:min(len(events), maxTogether)] {
+		if !simple(e) || len(row) > 0 && !follows(e, row[len(row)-1]) {
+			break
+		}
+		row = append(row, e)
+	}
+	n, err := s.receiveInRow(ctx, row)
+	if err != nil {
+		return 0 // one by one they may pass, or say why not
+	}
+	return n
 }
 
 // floor returns the depth below which the events of a room are history: that

@@ -67,9 +67,7 @@ func (s *Server) inRow(rules *matrix.VersionRules, room matrix.RoomID, pdus [][]
 		switch {
 		case err != nil || e.RoomID() != room:
 			return events
-		case e.Type() == "m.room.redaction" || e.Type() == "m.room.server_acl" || e.Type() == "m.room.create":
-			return events
-		case i > 0 && (len(e.PrevEvents()) != 1 || e.PrevEvents()[0] != events[i-1].ID()):
+		case !simple(e) || i > 0 && !follows(e, events[i-1]):
 			return events
 		case s.retraction(raw):
 			return events
@@ -77,6 +75,17 @@ func (s *Server) inRow(rules *matrix.VersionRules, room matrix.RoomID, pdus [][]
 		events = append(events, e)
 	}
 	return events
+}
+
+// simple reports whether an event changes nothing but the state, and nothing
+// that decides who may send the next.
+func simple(e *event.Event) bool {
+	return e.Type() != "m.room.redaction" && e.Type() != "m.room.server_acl" && e.Type() != "m.room.create"
+}
+
+// follows reports whether an event follows one other and nothing else.
+func follows(e, other *event.Event) bool {
+	return len(e.PrevEvents()) == 1 && e.PrevEvents()[0] == other.ID()
 }
 
 // receiveInRow places the first of some events with good signatures that

@@ -16,7 +16,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		transactions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "beffroi_federation_transactions_total",
-			Help: "Transactions to other servers, by outcome: ok, failed, or denied by our policy.",
+			Help: "Transactions to other servers, by outcome: ok, failed, denied by our policy, or refused: narrowed down to one message that was given up.",
 		}, []string{"outcome"}),
 		pdus: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "beffroi_federation_sent_pdus_total",

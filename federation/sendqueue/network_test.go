@@ -78,6 +78,7 @@ type receiver struct {
 
 	mu       sync.Mutex
 	answer   func(w http.ResponseWriter, r *http.Request) bool // guarded by mu; false: instead of 200
+	refuse   func(txn transaction) bool                        // guarded by mu; true: 400
 	requests int                                               // guarded by mu
 	bodies   map[string]string                                 // guarded by mu; by transaction ID
 	order    []string                                          // guarded by mu: transaction IDs
@@ -109,11 +110,16 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	rc.mu.Lock()
 	rc.requests++
-	answer := rc.answer
+	answer, refuse := rc.answer, rc.refuse
 	close(rc.changed)
 	rc.changed = make(chan struct{})
 	rc.mu.Unlock()
 	if answer != nil && !answer(w, r) {
+		return
+	}
+	if refuse != nil && refuse(txn) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"errcode":"M_BAD_JSON","error":"not this"}`))
 		return
 	}
 	rc.take(r.PathValue("txn"), txn)

@@ -39,6 +39,10 @@ type job struct {
 	state peers.Destination
 	// woken is when a request of the server last cut a wait short.
 	woken time.Time
+	// refusals counts how often in a row the server has refused what a
+	// transaction says, and limit is how many messages the next may have while
+	// the one that it refuses is looked for; 0 is no such search.
+	refusals, limit int
 }
 
 // work sends to one server until nothing waits for it.
@@ -156,7 +160,10 @@ func (q *Queue) turn(ctx context.Context, j *job) (empty bool, err error) {
 		return false, err
 	}
 	txnID := j.state.TxnID
-	passing := q.takeEphemeral(j.d, maxEDUs-len(edus))
+	var passing []json.RawMessage
+	if j.limit == 0 {
+		passing = q.takeEphemeral(j.d, maxEDUs-len(edus))
+	}
 	if len(pdus)+len(edus)+len(passing) == 0 {
 		if txnID == "" {
 			return true, nil
@@ -168,8 +175,12 @@ func (q *Queue) turn(ctx context.Context, j *job) (empty bool, err error) {
 	}
 	refused, err := q.sender.SendTransaction(ctx, j.name, txnID, pdus, append(edus, passing...))
 	if err != nil {
+		if refusesContent(err) && ctx.Err() == nil {
+			return false, q.refused(ctx, j, len(pdus)+len(edus), err)
+		}
 		return false, q.failed(ctx, j, err)
 	}
+	j.accepted()
 	q.metrics.sent(len(pdus), len(edus)+len(passing), len(refused))
 	if j.state.TxnID == "" && j.state.Failures == 0 {
 		return false, nil // nothing of it was in the database
@@ -184,15 +195,24 @@ func newTxnID() string { return rand.Text() }
 func (q *Queue) advance(ctx context.Context, j *job, received bool) error {
 	next := j.state
 	if received {
+		if j.state.Failures > 0 {
+			if err := q.thin(ctx, j); err != nil {
+				return err
+			}
+		}
 		next.Failures, next.RetryAt = 0, 0
 	}
 	next.TxnID = ""
+	limit := j.limit
+	if limit == 0 {
+		limit = maxPDUs + maxEDUs
+	}
 	err := q.db.View(ctx, func(r *storage.Reader) error {
-		pdus, err := peers.QueuedPDUs(ctx, r, j.name, j.state.PDUsTo, 0, maxPDUs)
+		pdus, err := peers.QueuedPDUs(ctx, r, j.name, j.state.PDUsTo, 0, min(maxPDUs, limit))
 		if err != nil {
 			return err
 		}
-		edus, err := peers.QueuedEDUs(ctx, r, j.name, j.state.EDUsTo, 0, maxEDUs)
+		edus, err := peers.QueuedEDUs(ctx, r, j.name, j.state.EDUsTo, 0, min(maxEDUs, limit-len(pdus)))
 		if err != nil {
 			return err
 		}
