@@ -329,6 +329,9 @@ func (c *chaos) deliver(n int) {
 			return
 		}
 		way := ways[c.rng.IntN(len(ways))]
+		if c.rng.IntN(3) == 0 && c.receiveMany(way) > 0 {
+			continue
+		}
 		queue := c.wires[way]
 		i := c.rng.IntN(min(len(queue), 8))
 		p := queue[i]
@@ -341,6 +344,26 @@ func (c *chaos) deliver(n int) {
 			c.wires[way] = append(c.wires[way], p) // later
 		}
 	}
+}
+
+// receiveMany delivers the first events of a link together, as an inbox does,
+// and returns how many were taken so.
+func (c *chaos) receiveMany(way link) int {
+	queue := c.wires[way]
+	pdus := make([][]byte, min(len(queue), 8))
+	for i := range pdus {
+		pdus[i] = queue[i].pdu
+	}
+	n, err := c.net.servers[way.to].ReceivePDUs(c.t.Context(), way.from, c.room, pdus)
+	if _, told := errors.AsType[*matrix.Error](err); err != nil && !told && !errors.Is(err, context.Canceled) {
+		c.t.Errorf("%s to %s: %d events together: %v", way.from, way.to, len(pdus), err)
+	}
+	for _, p := range queue[:n] {
+		c.tell("%s to %s: %s together with others", way.from, way.to, p.id)
+	}
+	c.wires[way] = append([]parcel(nil), queue[n:]...)
+	c.collectAll()
+	return n
 }
 
 func (c *chaos) receive(way link, p parcel) error {
