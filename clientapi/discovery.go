@@ -23,6 +23,8 @@ var unstableFeatures = map[string]bool{
 	"org.matrix.msc2432":                             true, // aliases of a room
 	"org.matrix.msc3440.stable":                      true, // threads
 	"org.matrix.msc3827.stable":                      true, // the directory by type of room
+	"org.matrix.msc4306":                             true, // thread subscriptions
+	"org.matrix.msc4308":                             true, // the same in sliding sync
 	"org.matrix.simplified_msc3575":                  true, // sliding sync
 	"org.matrix.e2e_cross_signing":                   true,
 	"uk.half-shot.msc2666.query_mutual_rooms":        true,

@@ -70,6 +70,10 @@ type slidingExtensions struct {
 	AccountData slidingScope `json:"account_data"`
 	Receipts    slidingScope `json:"receipts"`
 	Typing      slidingScope `json:"typing"`
+	Threads     struct {
+		Enabled bool `json:"enabled"`
+		Limit   *int `json:"limit"`
+	} `json:"io.element.msc4308.thread_subscriptions"`
 }
 
 type slidingScope struct {
@@ -99,6 +103,11 @@ func (e *slidingExtensions) extensions() (out syncapi.Extensions, err error) {
 			return out, matrix.InvalidParam("limit of to_device must be at least 1")
 		}
 		out.ToDeviceLimit = *limit
+	}
+	if out.Threads = e.Threads.Enabled; e.Threads.Limit != nil {
+		if out.ThreadsLimit = *e.Threads.Limit; out.ThreadsLimit < 1 {
+			return out, matrix.InvalidParam("limit of thread_subscriptions must be at least 1")
+		}
 	}
 	for _, part := range []struct {
 		in  slidingScope

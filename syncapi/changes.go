@@ -17,6 +17,7 @@ type changes struct {
 	messages bool
 	counts   bool
 	presence bool // somebody came or went
+	threads  bool
 	reset    bool // the client believes that somebody types, from before this process began
 	events   []roomName
 	read     []roomName // with new receipts
@@ -31,7 +32,7 @@ type roomName struct {
 
 // any reports whether there may be anything to tell.
 func (c *changes) any() bool {
-	return c.all || c.members || c.data || c.lists || c.messages || c.counts || c.presence ||
+	return c.all || c.members || c.data || c.lists || c.messages || c.counts || c.presence || c.threads ||
 		len(c.events) > 0 || len(c.read) > 0 || len(c.typists) > 0
 }
 
@@ -50,7 +51,7 @@ func (n *notifier) since(a *account, id matrix.DeviceID, t token) (c changes) {
 	c.reset = t.typing.count() < n.start && t.typing.someone()
 	someone := false
 	c.members, c.data, c.lists = a.members > t.pos, a.data > t.pos, a.lists > t.pos
-	c.counts = d.counts > t.pos
+	c.counts, c.threads = d.counts > t.pos, a.threads > t.pos
 	c.presence = a.presence > t.typing.count()
 	for _, room := range a.joined {
 		name := roomName{room.nid, room.id}

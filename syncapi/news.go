@@ -22,6 +22,7 @@ type news struct {
 	members  []rooms.Standing           // of local users, as they are now
 	receipts []rooms.ReceiptMark
 	data     []matrix.UserID // account data
+	threads  []matrix.UserID // which threads they follow
 	messages []keys.DeviceAt
 	counts   []keys.DeviceAt
 	lists    []keys.Change
@@ -37,6 +38,7 @@ func readNews(ctx context.Context, r *storage.Reader, self matrix.ServerName, fr
 		func() (err error) { n.members, err = rooms.StandingsChanged(ctx, r, self, from, to); return err },
 		func() (err error) { n.receipts, err = rooms.ReceiptMarks(ctx, r, from, to); return err },
 		func() (err error) { n.data, err = users.UsersWithAccountData(ctx, r, from, to); return err },
+		func() (err error) { n.threads, err = rooms.UsersWithSubscriptions(ctx, r, from, to); return err },
 		func() (err error) { n.messages, err = keys.MessagesFor(ctx, r, from, to); return err },
 		func() (err error) { n.counts, err = keys.CountChanges(ctx, r, from, to); return err },
 		func() error { return n.readLists(ctx, r) },

@@ -68,13 +68,13 @@ type account struct {
 	floor storage.Position
 	last  storage.Position // of anything that concerns it
 
-	members, data, lists storage.Position // of the last change of each
-	ignored              map[matrix.UserID]bool
-	ignoredAt            storage.Position // where ignored was read, 0: never
-	devices              map[matrix.DeviceID]*device
-	waiters              map[*waiter]struct{}
-	used                 time.Time
-	presence             uint64 // the count of typing when somebody came or went who shares a room
+	members, data, lists, threads storage.Position // of the last change of each
+	ignored                       map[matrix.UserID]bool
+	ignoredAt                     storage.Position // where ignored was read, 0: never
+	devices                       map[matrix.DeviceID]*device
+	waiters                       map[*waiter]struct{}
+	used                          time.Time
+	presence                      uint64 // the count of typing when somebody came or went who shares a room
 }
 
 // device is a client of an account. Its fields are guarded by the lock of the
@@ -197,6 +197,12 @@ func (n *notifier) apply(in *news) {
 	for _, user := range in.data {
 		if a := n.users[user]; a != nil {
 			a.data = in.to
+			a.happened(in.to)
+		}
+	}
+	for _, user := range in.threads {
+		if a := n.users[user]; a != nil {
+			a.threads = in.to
 			a.happened(in.to)
 		}
 	}

@@ -43,6 +43,8 @@ type Extensions struct {
 	AccountData   Scope
 	Receipts      Scope
 	Typing        Scope
+	Threads       bool
+	ThreadsLimit  int // 0 is 100
 }
 
 // SlidingRequest is a call of sliding sync.

@@ -23,19 +23,26 @@ type slideExtensions struct {
 	data      map[matrix.RoomID][]accountData
 	receipts  map[matrix.RoomID]json.RawMessage
 	typing    map[matrix.RoomID]json.RawMessage
+	threads   json.RawMessage // nil: nothing changed
 }
 
 func (e *slideExtensions) empty() bool {
-	return len(e.messages)+len(e.lists.changed)+len(e.lists.left)+len(e.global)+len(e.data)+len(e.receipts)+len(e.typing) == 0 && !e.newCounts
+	return len(e.messages)+len(e.lists.changed)+len(e.lists.left)+len(e.global)+len(e.data)+len(e.receipts)+len(e.typing)+len(e.threads) == 0 && !e.newCounts
 }
 
 // Extensions that a connection remembers, because they begin with all there is.
-const extData = 1
+const (
+	extData = 1 << iota
+	extThreads
+)
 
 // exts returns which of those the request enables.
 func (a *slideAnswer) exts() (bits uint8) {
 	if a.sl.req.Extensions.AccountData.Enabled {
 		bits |= extData
+	}
+	if a.sl.req.Extensions.Threads {
+		bits |= extThreads
 	}
 	return bits
 }
@@ -89,6 +96,7 @@ func (a *slideAnswer) readExtensions(ctx context.Context) error {
 		{want.AccountData.Enabled, a.slideData},
 		{want.Receipts.Enabled, a.slideReceipts},
 		{want.Typing.Enabled, a.slideTyping},
+		{want.Threads, a.slideThreads},
 	} {
 		if !step.wanted {
 			continue

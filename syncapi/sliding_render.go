@@ -198,6 +198,9 @@ func (a *slideAnswer) appendExtensions(out []byte) []byte {
 	if want.Typing.Enabled {
 		out = appendByRoom(append(out, `,"typing":`...), a.ext.typing)
 	}
+	if len(a.ext.threads) > 0 {
+		out = append(append(out, `,"io.element.msc4308.thread_subscriptions":`...), a.ext.threads...)
+	}
 	if len(out) > start { // without the first comma
 		out = append(out[:start], out[start+1:]...)
 	}
