@@ -159,3 +159,27 @@ func TestSlidingRefusesWhatItCannotRead(t *testing.T) {
 		})
 	}
 }
+
+// TestSlidingTellsWhatChangedOutOfSight changes the tags of a room at which the
+// client does not look.
+func TestSlidingTellsWhatChangedOutOfSight(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	alice := h.registers(t, "alice")
+	id, path := alice.creates(t, body{})
+	_, other := alice.creates(t, body{})
+	pos := ""
+	alice.slides(t, &pos, "", roomList(1))
+	alice.put(t, other+"/send/m.room.message/t1", body{"body": "x"}).ok(t)
+	alice.slides(t, &pos, "", roomList(0))
+	alice.put(t, "/user/"+alice.id+path+"/tags/m.favourite", body{}).ok(t)
+	if got := alice.slides(t, &pos, "", roomList(0)); len(got.Get("extensions.account_data.rooms").Map()) != 0 {
+		t.Errorf("out of sight: %s", got.Raw)
+	}
+	if got := alice.slides(t, &pos, "", roomList(1)); got.Get("extensions.account_data.rooms").Map()[id].Get("0.type").String() != "m.tag" {
+		t.Errorf("back in sight: %s", got.Raw)
+	}
+	if got := alice.slides(t, &pos, "", roomList(1)); len(got.Get("extensions.account_data.rooms").Map()) != 0 {
+		t.Errorf("told twice: %s", got.Raw)
+	}
+}

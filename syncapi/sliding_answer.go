@@ -83,13 +83,21 @@ func (a *slideAnswer) idle(ctx context.Context, since token) (bool, error) {
 		return false, err
 	}
 	for _, p := range a.picks {
-		if p.look {
+		if p.look || a.late(p) {
 			a.picks, a.byNID, a.counts = nil, make(map[int64]*pick), make(map[string]int)
 			return false, nil
 		}
 	}
 	a.settle()
 	return true, nil
+}
+
+// late reports whether the client lacks something of a room from before its
+// token: the room has come back into view.
+func (a *slideAnswer) late(p *pick) bool {
+	want := &a.sl.req.Extensions
+	return want.AccountData.covers(p) && p.sent.upTo[streamData] != live ||
+		want.Receipts.covers(p) && p.sent.upTo[streamReceipts] != live
 }
 
 // needsDatabase reports whether a filter of a list asks the database.
