@@ -39,6 +39,15 @@ func (s *Server) ask(r *http.Request, action policy.Action, who *caller) error {
 	return s.Gate.Check(r.Context(), &req)
 }
 
+// askMedia asks whether files of a server may be read.
+func (s *Server) askMedia(r *http.Request, who *caller, server matrix.ServerName) error {
+	req := policy.Request{Action: policy.ActionReadMedia, Actor: who.User, Source: policy.SourceClient, Now: s.Now()}
+	if server.Normalise() != s.ServerName.Normalise() {
+		req.Server = server
+	}
+	return s.Gate.Check(r.Context(), &req)
+}
+
 // askEmail asks whether an address may be invited.
 func (s *Server) askEmail(r *http.Request, who *caller, address string) error {
 	return s.Gate.Check(r.Context(), &policy.Request{

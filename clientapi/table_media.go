@@ -25,6 +25,13 @@ func (s *Server) aboutMedia() []route {
 		{get, oldMedia + "/download/{serverName}/{mediaID}", anyone, freeOldMedia, do(s.downloadMedia)},
 		{get, oldMedia + "/download/{serverName}/{mediaID}/{fileName}", anyone, freeOldMedia, do(s.downloadMedia)},
 		{get, oldMedia + "/thumbnail/{serverName}/{mediaID}", anyone, freeOldMedia, do(s.thumbnailMedia)},
+
+		{get, scanner + "/public_key", anyone, freePublic, doScan(s.scanKey)},
+		{get, scanner + "/scan/{serverName}/{mediaID}", session, asks(policy.ActionReadMedia), doScan(s.scanMedia)},
+		{get, scanner + "/download/{serverName}/{mediaID}", session, asks(policy.ActionReadMedia), doScan(s.scannedDownload)},
+		{get, scanner + "/thumbnail/{serverName}/{mediaID}", session, asks(policy.ActionReadMedia), doScan(s.scannedThumbnail)},
+		{post, scanner + "/scan_encrypted", session, asks(policy.ActionReadMedia), doScan(s.scanEncrypted)},
+		{post, scanner + "/download_encrypted", session, asks(policy.ActionReadMedia), doScan(s.downloadEncrypted)},
 	}
 }
 

@@ -8,6 +8,7 @@ package media
 
 import (
 	"context"
+	"crypto/ecdh"
 	"io"
 	"log/slog"
 	"os"
@@ -61,6 +62,9 @@ type Options struct {
 	// MaxUpload and MaxRemote bound one file of this server and of another one,
 	// and UserQuota all that an account has uploaded; 0 is no quota.
 	MaxUpload, MaxRemote, UserQuota int64
+	// Secret is what the key is made of by which clients seal their questions
+	// about encrypted files. It is the same on all nodes.
+	Secret [32]byte
 	// FailOpen serves what the scanner could not look at.
 	FailOpen bool
 	// LocalRetention and RemoteRetention are how long a file is kept that nobody
@@ -90,6 +94,8 @@ type Server struct {
 	fetches chan struct{} // one for each file that is fetched
 	flight  singleflight.Group
 	absent  *absences
+	clean   *cleans
+	seal    *ecdh.PrivateKey
 
 	mu     sync.Mutex
 	filled chan struct{}        // guarded by mu; closed when a reserved file came
@@ -109,8 +115,12 @@ func New(o Options) (*Server, error) {
 	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
 		return nil, err
 	}
+	seal, err := ecdh.X25519().NewPrivateKey(o.Secret[:])
+	if err != nil {
+		return nil, err
+	}
 	return &Server{
-		Options: o, log: o.Log, metrics: newMetrics(o.Metrics), workers: make(chan struct{}, thumbnailWorkers),
+		clean: newCleans(), seal: seal, Options: o, log: o.Log, metrics: newMetrics(o.Metrics), workers: make(chan struct{}, thumbnailWorkers),
 		fetches: make(chan struct{}, maxFetches), absent: newAbsences(o.Now), filled: make(chan struct{}),
 		seen: make(map[matrix.MXC]int64), orphan: make(chan struct{}, 1),
 	}, nil

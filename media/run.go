@@ -31,7 +31,8 @@ const (
 func (s *Server) Run(ctx context.Context) error {
 	err := s.sweepFolder()
 	write, retire, sweep := time.NewTicker(writeEvery), time.NewTicker(retireEvery), time.NewTicker(sweepEvery)
-	for _, t := range []*time.Ticker{write, retire, sweep} {
+	follow, removed := time.NewTicker(followEvery), time.NewTicker(removedEvery)
+	for _, t := range []*time.Ticker{write, retire, sweep, follow, removed} {
 		defer t.Stop()
 	}
 	s.mayOrphan() // a command may have dropped files while we did not run
@@ -43,6 +44,11 @@ func (s *Server) Run(ctx context.Context) error {
 			err = s.housekeep(ctx)
 		case <-retire.C:
 			err = s.retire(ctx)
+			s.mayOrphan() // commands drop files beside us
+		case <-follow.C:
+			err = s.followRooms(ctx)
+		case <-removed.C:
+			err = s.dropRemoved(ctx)
 		case <-s.orphan:
 			err = s.dropOrphans(ctx)
 		case <-sweep.C:

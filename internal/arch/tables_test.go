@@ -58,6 +58,7 @@ var mayImport = map[string][]string{
 
 	// What media works with.
 	"media/blobs":  nil,
+	"media/clamd":  nil,
 	"media/thumbs": nil,
 
 	// Followers: they read the log from a cursor of their own.

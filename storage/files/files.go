@@ -80,13 +80,18 @@ func ByMXC(ctx context.Context, r *storage.Reader, mxc matrix.MXC) (File, error)
 	return f, err
 }
 
+// sameHidden is by whom the same bytes are hidden: what is uploaded again is
+// hidden as well.
+const sameHidden = `COALESCE((SELECT MAX(q.quarantined) FROM media q WHERE q.hash <> '' AND q.hash = $12), '')`
+
 // Add adds a file, or does nothing where it is known already.
 func Add(ctx context.Context, tx *storage.Tx, f File) error {
 	const q = `INSERT INTO media (origin, media_id, uploader, room_id, hash, size, content_type, filename, created,
 			expires, used, quarantined, protected)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', 0) ON CONFLICT DO NOTHING`
+		SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS BIGINT), CAST($7 AS TEXT),
+			CAST($8 AS TEXT), CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($11 AS BIGINT), ` + sameHidden + `, 0 WHERE 1 = 1 ON CONFLICT DO NOTHING`
 	_, err := tx.Exec(ctx, q, string(f.MXC.Server.Normalise()), f.MXC.ID, string(f.Uploader), string(f.Room), f.Hash, f.Size,
-		f.ContentType, f.Name, f.Created, f.Expires, f.Used)
+		f.ContentType, f.Name, f.Created, f.Expires, f.Used, f.Hash)
 	if err != nil {
 		return fmt.Errorf("add file: %w", err)
 	}
@@ -95,9 +100,10 @@ func Add(ctx context.Context, tx *storage.Tx, f File) error {
 
 // Fill gives a file that waits its bytes. It reports whether it still waited.
 func Fill(ctx context.Context, tx *storage.Tx, f File) (bool, error) {
-	const q = `UPDATE media SET hash = $1, size = $2, content_type = $3, filename = $4, created = $5, used = $6, expires = 0
-		WHERE origin = $7 AND media_id = $8 AND hash = '' AND expires > $9`
-	n, err := tx.Exec(ctx, q, f.Hash, f.Size, f.ContentType, f.Name, f.Created, f.Used, string(f.MXC.Server.Normalise()), f.MXC.ID, f.Created)
+	const q = `UPDATE media SET hash = $1, size = $2, content_type = $3, filename = $4, created = $5, used = $6, expires = 0,
+		quarantined = COALESCE((SELECT MAX(q.quarantined) FROM media q WHERE q.hash <> '' AND q.hash = $7), '')
+		WHERE origin = $8 AND media_id = $9 AND hash = '' AND expires > $10`
+	n, err := tx.Exec(ctx, q, f.Hash, f.Size, f.ContentType, f.Name, f.Created, f.Used, f.Hash, string(f.MXC.Server.Normalise()), f.MXC.ID, f.Created)
 	return n > 0, err
 }
 
