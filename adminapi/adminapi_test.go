@@ -2,12 +2,15 @@ package adminapi_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +37,8 @@ type kit struct {
 	store  *policystore.Store
 	router *httpx.Router
 	tokens map[policystore.Role]string
+
+	strangers atomic.Int64
 }
 
 func start(t *testing.T, db *storage.DB) *kit {
@@ -42,7 +47,8 @@ func start(t *testing.T, db *storage.DB) *kit {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &kit{t: t, store: store, router: httpx.NewRouter(httpx.Options{Log: slog.New(slog.DiscardHandler)}), tokens: map[policystore.Role]string{}}
+	k := &kit{t: t, store: store, router: httpx.NewRouter(httpx.Options{Log: slog.New(slog.DiscardHandler),
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}), tokens: map[policystore.Role]string{}}
 	adminapi.New(adminapi.Options{Policy: store}).Routes(k.router)
 	server := httptest.NewServer(k.router)
 	t.Cleanup(server.Close)
@@ -67,6 +73,9 @@ func (k *kit) call(token, method, path, body string) (int, gjson.Result) {
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
+	} else { // strangers are many, each in a network of their own
+		n := k.strangers.Add(1)
+		req.Header.Set("X-Forwarded-For", fmt.Sprintf("198.%d.%d.7", 18+n/256, n%256))
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

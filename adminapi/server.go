@@ -12,6 +12,7 @@ import (
 
 	"beffroi/internal/httpx"
 	"beffroi/matrix"
+	"beffroi/media"
 	"beffroi/policy"
 	"beffroi/policystore"
 )
@@ -19,6 +20,7 @@ import (
 // Options is what a [Server] is made of.
 type Options struct {
 	Policy *policystore.Store
+	Media  *media.Server
 	// Alone lets the author of a draft activate it without another's approval.
 	Alone bool
 	// Now is the clock. nil is [time.Now].
@@ -44,7 +46,7 @@ const maxBody = policy.MaxDocumentBytes + 64<<10
 
 // Routes adds all routes to a router.
 func (s *Server) Routes(router *httpx.Router) {
-	routes := s.table()
+	routes := append(s.table(), s.mediaTable()...)
 	for _, rt := range routes {
 		router.Handle(rt.method+" "+prefix+rt.path, rt.do(s.admit(&rt)))
 	}

@@ -24,6 +24,6 @@ func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use: "beffroi", Short: "A Matrix homeserver for governments", SilenceErrors: true, SilenceUsage: true,
 	}
-	root.AddCommand(serveCommand(), demoCommand(), userCommand(), keyCommand(), policyCommand(), auditCommand(), adminCommand(), roomCommand(), doctorCommand())
+	root.AddCommand(serveCommand(), demoCommand(), userCommand(), keyCommand(), policyCommand(), auditCommand(), adminCommand(), roomCommand(), mediaCommand(), doctorCommand())
 	return root
 }

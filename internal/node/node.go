@@ -169,7 +169,7 @@ func (n *Node) openEdges(context.Context) error {
 		Sync: n.Sync, Media: n.Media, Gate: n.Policy, Remote: n.remote, PublicURL: c.ClientURL(), Development: c.Development,
 		FederationAddress: string(c.FederationAddress), Support: support(c.Support),
 		DefaultVersion: c.RoomVersion}).Routes(router)
-	adminapi.New(adminapi.Options{Policy: n.Policy, Alone: c.PolicyAlone}).Routes(router)
+	adminapi.New(adminapi.Options{Policy: n.Policy, Media: n.Media, Alone: c.PolicyAlone}).Routes(router)
 	router.Handle("GET /health", http.HandlerFunc(n.health))
 	n.client = router
 
