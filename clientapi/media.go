@@ -157,3 +157,19 @@ func (s *Server) thumbnailMedia(ctx context.Context, who *caller, r *http.Reques
 	}
 	return mediaFile(f, base.Public), nil
 }
+
+// previewURL says what stands behind a link. It is told anew after an hour,
+// whatever time the client prefers.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediapreview_url
+func (s *Server) previewURL(ctx context.Context, who *caller, r *http.Request, _ httpx.None) (httpx.Raw, error) {
+	if s.Previews == nil {
+		return nil, matrix.Unrecognized()
+	}
+	address, err := httpx.QueryRequired(r, "url")
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.Previews.Preview(ctx, who.User, address)
+	return httpx.Raw(out), err
+}

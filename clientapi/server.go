@@ -14,6 +14,7 @@ import (
 	"beffroi/internal/httpx"
 	"beffroi/matrix"
 	"beffroi/media"
+	"beffroi/media/preview"
 	"beffroi/policy"
 	"beffroi/policystore"
 	"beffroi/roomserver"
@@ -49,8 +50,10 @@ type Options struct {
 	Sync       *syncapi.Server
 	Search     *search.Server
 	Media      *media.Server
-	Gate       Gate
-	Remote     Remote
+	// Previews says what stands behind links. nil is nothing.
+	Previews *preview.Server
+	Gate     Gate
+	Remote   Remote
 
 	// PublicURL is the base URL of this API, which .well-known tells clients.
 	PublicURL string

@@ -18,10 +18,13 @@ func (s *Server) aboutMedia() []route {
 		{get, v1Media + "/download/{serverName}/{mediaID}/{fileName}", session, asks(policy.ActionReadMedia), do(s.downloadMedia)},
 		{get, v1Media + "/thumbnail/{serverName}/{mediaID}", session, asks(policy.ActionReadMedia), do(s.thumbnailMedia)},
 
+		{get, v1Media + "/preview_url", session, asks(policy.ActionReadMedia), do(s.previewURL)},
+
 		{post, oldMedia + "/upload", session, asks(policy.ActionUploadMedia), do(s.uploadMedia)},
 		{put, oldMedia + "/upload/{serverName}/{mediaID}", session, asks(policy.ActionUploadMedia), do(s.fillMedia)},
 		{post, "/_matrix/media/v1/create", session, asks(policy.ActionUploadMedia), do(s.createMedia)},
 		{get, oldMedia + "/config", session, freePublic, do(s.mediaConfig)},
+		{get, oldMedia + "/preview_url", session, asks(policy.ActionReadMedia), do(s.previewURL)},
 		{get, oldMedia + "/download/{serverName}/{mediaID}", anyone, freeOldMedia, do(s.downloadMedia)},
 		{get, oldMedia + "/download/{serverName}/{mediaID}/{fileName}", anyone, freeOldMedia, do(s.downloadMedia)},
 		{get, oldMedia + "/thumbnail/{serverName}/{mediaID}", anyone, freeOldMedia, do(s.thumbnailMedia)},

@@ -50,6 +50,11 @@ type Media struct {
 	// slow, or the file is too long for it. Otherwise such files wait.
 	ScannerFailOpen bool `yaml:"scanner_fail_open"`
 
+	// Lets the server look at the pages behind links and tell clients their
+	// titles and pictures. It asks public addresses only, but whoever runs such a
+	// page learns that somebody here has its link.
+	URLPreviews bool `yaml:"url_previews"`
+
 	// Which files are served to whoever knows their name, by the endpoints from
 	// before clients had to log in for it: never, always, or those that came
 	// before a day such as 2026-01-31.

@@ -126,7 +126,7 @@ func (s *Server) retireOlder(ctx context.Context, local bool, before int64) erro
 			if err != nil {
 				return err
 			}
-			list, err := files.Unused(ctx, r, s.ServerName, local, before, stepFiles)
+			list, err := files.Unused(ctx, r, local, before, stepFiles)
 			if err != nil {
 				return err
 			}

@@ -54,12 +54,13 @@ var mayImport = map[string][]string{
 	"roomserver": join(language, "bus", "policy", "storage", "storage/rooms", "storage/search"),
 	"account":    join(language, "bus", "policy", "storage", "storage/keys", "storage/users"),                  // a device goes with its keys
 	"e2ee":       join(language, "bus", "policy", "storage", "storage/keys", "storage/rooms", "storage/users"), // reads who shares a room
-	"media":      join(language, "bus", "media/thumbs", "policy", "storage", "storage/files"),
+	"media":      join(language, "bus", "media/preview", "media/thumbs", "policy", "storage", "storage/files"),
 
 	// What media works with.
-	"media/blobs":  nil,
-	"media/clamd":  nil,
-	"media/thumbs": nil,
+	"media/blobs":   nil,
+	"media/clamd":   nil,
+	"media/preview": {"matrix"},
+	"media/thumbs":  nil,
 
 	// Followers: they read the log from a cursor of their own.
 	"syncapi":              join(language, "bus", "policy", "roomserver", "storage", "storage/keys", "storage/rooms", "storage/users"), // what one may see is the rooms' to say
@@ -71,6 +72,7 @@ var mayImport = map[string][]string{
 
 	// Edges: parse, authenticate, make one call, render. None knows SQL.
 	"clientapi":  join(language, joined(owners, peers, gate, "federation/sendqueue", "internal/httpx", "internal/obs", "search", "syncapi")...),
+	"clientapi":  join(language, joined(owners, peers, gate, "federation/sendqueue", "internal/httpx", "internal/obs", "media/preview", "syncapi")...),
 	"federation": join(language, joined(owners, peers, gate, "internal/httpx", "internal/obs", "storage", "storage/peers")...),
 	"adminapi":   join(language, joined(owners, peers, gate, "internal/httpx", "internal/obs", "syncapi")...),
 

@@ -12,9 +12,11 @@ import (
 	"strings"
 
 	"beffroi/config"
+	"beffroi/federation/client"
 	"beffroi/media"
 	"beffroi/media/blobs"
 	"beffroi/media/clamd"
+	"beffroi/media/preview"
 )
 
 func (n *Node) openMedia(ctx context.Context) error {
@@ -37,8 +39,12 @@ func (n *Node) openMedia(ctx context.Context) error {
 		return err
 	}
 	copy(o.Secret[:], secret)
-	n.Media, err = media.New(o)
-	return err
+	if n.Media, err = media.New(o); err != nil || !c.URLPreviews {
+		return err
+	}
+	guard := &client.Guard{Allow: n.config.Federation.AllowRanges}
+	n.previews = preview.New(preview.Options{Dial: guard.DialContext, Pictures: n.Media})
+	return nil
 }
 
 // mediaStore returns where a configuration keeps the bytes of files.

@@ -31,6 +31,7 @@ import (
 	"beffroi/matrix"
 	"beffroi/matrix/signing"
 	"beffroi/media"
+	"beffroi/media/preview"
 	"beffroi/policystore"
 	"beffroi/roomserver"
 	"beffroi/search"
@@ -59,6 +60,7 @@ type Node struct {
 	remote      *client.Client
 	queue       *sendqueue.Queue
 	inbox       *federation.Inbox
+	previews    *preview.Server // nil: none
 	sweeper     *policystore.Sweeper
 	search      *search.Server
 	certificate *certificate
@@ -166,7 +168,7 @@ func (n *Node) openEdges(context.Context) error {
 	router := httpx.NewRouter(httpx.Options{Listener: "client", Metrics: n.registry, Log: n.log, TrustedProxies: c.Client.TrustedProxies})
 	n.search = search.New(search.Options{DB: n.DB, Bus: n.bus, ServerName: c.ServerName, Everybody: c.UserDirectory.Everybody, Logger: n.log})
 	clientapi.New(clientapi.Options{Search: n.search, ServerName: c.ServerName, Accounts: n.Accounts, Rooms: n.Rooms, Keys: n.Devices,
-		Sync: n.Sync, Media: n.Media, Gate: n.Policy, Remote: n.remote, PublicURL: c.ClientURL(), Development: c.Development,
+		Sync: n.Sync, Media: n.Media, Previews: n.previews, Gate: n.Policy, Remote: n.remote, PublicURL: c.ClientURL(), Development: c.Development,
 		FederationAddress: string(c.FederationAddress), Support: support(c.Support),
 		DefaultVersion: c.RoomVersion}).Routes(router)
 	adminapi.New(adminapi.Options{Policy: n.Policy, Media: n.Media, Alone: c.PolicyAlone}).Routes(router)

@@ -67,6 +67,13 @@ func Clamd(t testing.TB) (socket string) {
 		_ = daemon.Process.Kill()
 		<-ended
 	})
+	awaitSocket(t, socket, ended, &output)
+	return socket
+}
+
+// awaitSocket waits until somebody answers at a socket.
+func awaitSocket(t testing.TB, socket string, ended <-chan struct{}, output fmt.Stringer) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), clamdStart)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -75,11 +82,11 @@ func Clamd(t testing.TB) (socket string) {
 		var d net.Dialer
 		if conn, err := d.DialContext(ctx, "unix", socket); err == nil {
 			_ = conn.Close()
-			return socket
+			return
 		}
 		select {
 		case <-ended:
-			t.Fatalf("clamd ended: %s", &output)
+			t.Fatalf("clamd ended: %s", output)
 		case <-ctx.Done():
 			t.Fatal("clamd did not start in time")
 		case <-tick.C:

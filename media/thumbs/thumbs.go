@@ -256,3 +256,16 @@ func flatten(img *image.RGBA, colours color.Palette) *image.Paletted {
 	}
 	return out
 }
+
+// Measure returns the content type of a picture, and how wide and high it is as
+// people see it.
+func Measure(r io.ReadSeeker) (contentType string, width, height int, err error) {
+	in, err := inspect(r)
+	if err != nil {
+		return "", 0, 0, err
+	}
+	if in.orientation >= 5 {
+		in.width, in.height = in.height, in.width
+	}
+	return in.contentType(), in.width, in.height, nil
+}

@@ -14,16 +14,17 @@ func DropExpired(ctx context.Context, tx *storage.Tx, now int64) error {
 	return err
 }
 
-// Unused returns files that were last served before a time, of this server or
-// of all others. Protected ones are none of them.
-func Unused(ctx context.Context, r *storage.Reader, self matrix.ServerName, local bool, before int64, limit int) ([]matrix.MXC, error) {
-	const own = `SELECT origin, media_id FROM media WHERE used < $1 AND origin = $2 AND protected = 0 AND hash <> '' ORDER BY used LIMIT $3`
-	const others = `SELECT origin, media_id FROM media WHERE used < $1 AND origin <> $2 AND protected = 0 ORDER BY used LIMIT $3`
+// Unused returns files that were last served before a time: those that accounts
+// uploaded, or copies of others and pictures of pages. Protected ones are none
+// of them.
+func Unused(ctx context.Context, r *storage.Reader, uploaded bool, before int64, limit int) ([]matrix.MXC, error) {
+	const own = `SELECT origin, media_id FROM media WHERE used < $1 AND uploader <> '' AND protected = 0 AND hash <> '' ORDER BY used LIMIT $2`
+	const others = `SELECT origin, media_id FROM media WHERE used < $1 AND uploader = '' AND protected = 0 ORDER BY used LIMIT $2`
 	query := others
-	if local {
+	if uploaded {
 		query = own
 	}
-	return names(ctx, r, query, before, string(self.Normalise()), limit)
+	return names(ctx, r, query, before, limit)
 }
 
 func names(ctx context.Context, r *storage.Reader, query string, args ...any) (list []matrix.MXC, err error) {

@@ -6,12 +6,14 @@ the policy refuses. Prints a line a step and ends with "N passed, N failed".
 """
 
 import asyncio
+import io
 import json
 import os
 import sys
 import time
 
 import nio
+from nio.crypto.attachments import decrypt_attachment
 
 TIMEOUT = 30  # seconds, for anything that is waited for
 
@@ -40,7 +42,8 @@ def client(accounts, name, stores):
     config = nio.AsyncClientConfig(encryption_enabled=True, store_sync_tokens=True)
     c = nio.AsyncClient(account["url"], account["user_id"], store_path=store, config=config)
     c.password = account["password"]
-    c.texts = []
+    c.texts, c.files = [], []
+    c.add_event_callback(lambda room, e: c.files.append(e), nio.RoomEncryptedFile)
     c.add_event_callback(lambda room, e: c.texts.append((e.sender, e.body, e.decrypted)), nio.RoomMessageText)
     return c
 
@@ -114,6 +117,29 @@ async def talk(steps, alice, bob, room):
         got = lambda: [t for t in reader.texts if t[0] == sender.user_id and t[1] == text]
         await until([sender, reader], got, text)
         steps.check(f"{reader.user_id} decrypts it", got()[0][2], got())
+
+
+async def attach(steps, alice, bob, room):
+    """An encrypted file, from one server to the other."""
+    secret = os.urandom(300_000)
+    answer, keys = await alice.upload(lambda *_: io.BytesIO(secret), content_type="application/pdf",
+                                      filename="note.pdf", encrypt=True, filesize=len(secret))
+    steps.check("alice uploads an encrypted file", isinstance(answer, nio.UploadResponse), answer)
+    content = {"msgtype": "m.file", "body": "note.pdf", "file": {"url": answer.content_uri, **keys},
+               "info": {"size": len(secret), "mimetype": "application/pdf"}}
+    sent = await alice.room_send(room, "m.room.message", content, ignore_unverified_devices=True)
+    steps.check("alice sends it", isinstance(sent, nio.RoomSendResponse), sent)
+    await until([alice, bob], lambda: bob.files, "the file")
+    event = bob.files[0]
+    path = "/_matrix/client/v1/media/download/" + event.url.removeprefix("mxc://")
+    async with bob.client_session.get(bob.homeserver + path, headers={"Authorization": f"Bearer {bob.access_token}"}) as got:
+        body = await got.read()
+        steps.check("bob downloads it from his server", got.status == 200, (got.status, body[:200]))
+    plain = decrypt_attachment(body, event.key["k"], event.hashes["sha256"], event.iv)
+    steps.check("bob decrypts the file", plain == secret, f"{len(plain)} bytes")
+    for old in (path, path.replace("/client/v1/media/", "/media/v3/")):
+        async with bob.client_session.get(bob.homeserver + old) as got:
+            steps.check("a stranger does not get it", got.status in (401, 404), got.status)
 
 
 async def refusals(steps, accounts, alice, room):
