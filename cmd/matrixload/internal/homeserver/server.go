@@ -90,7 +90,8 @@ func (s *Server) Ready(ctx context.Context) error {
 type request struct {
 	method, path string
 	token        string // of the user that asks, "" for nobody
-	body         []byte // JSON, nil for none
+	body         []byte // JSON unless contentType says otherwise, nil for none
+	contentType  string
 	patience     time.Duration
 	maxBytes     int64
 }
@@ -112,7 +113,9 @@ func (s *Server) do(ctx context.Context, r request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.body != nil {
+	if r.contentType != "" {
+		req.Header.Set("Content-Type", r.contentType)
+	} else if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if r.token != "" {

@@ -36,6 +36,8 @@ const (
 	opFirstSync  = "first_sync"
 	opInitial    = "initial_sync"
 	opSync       = "sync"
+	opUpload     = "upload"
+	opDownload   = "download"
 	// opDelivery is from when a message was due until a member's request for
 	// news returned with it.
 	opDelivery       = "delivery"
@@ -69,6 +71,10 @@ func All() []*Scenario {
 		{
 			Name: "federated", About: "Users of two servers send messages into the rooms that they share.", Servers: 2, Main: opDeliveryRemote,
 			defaults: Options{Rate: 20, WarmUp: warmUp, Users: 16, Rooms: 1, Members: 16, Listeners: 2}, build: buildSending,
+		},
+		{
+			Name: "media", About: "Users send files of a megabyte, and fetch each of them.", Servers: 1, Main: opUpload,
+			defaults: Options{Rate: Unlimited, WarmUp: warmUp, Workers: 8, Users: 16, Rooms: 1, Members: 1}, build: buildMedia,
 		},
 		{
 			Name: "mixed", About: "Users in a few large and many small rooms send, read, type and look back; all wait for news.",
