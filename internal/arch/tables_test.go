@@ -71,8 +71,7 @@ var mayImport = map[string][]string{
 	"sweep":                join(language, "bus", "policy", "policystore", "roomserver", "storage", "storage/rooms", "storage/users"),
 
 	// Edges: parse, authenticate, make one call, render. None knows SQL.
-	"clientapi":  join(language, joined(owners, peers, gate, "federation/sendqueue", "internal/httpx", "internal/obs", "search", "syncapi")...),
-	"clientapi":  join(language, joined(owners, peers, gate, "federation/sendqueue", "internal/httpx", "internal/obs", "media/preview", "syncapi")...),
+	"clientapi":  join(language, joined(owners, peers, gate, "federation/sendqueue", "internal/httpx", "internal/obs", "media/preview", "search", "syncapi")...),
 	"federation": join(language, joined(owners, peers, gate, "internal/httpx", "internal/obs", "storage", "storage/peers")...),
 	"adminapi":   join(language, joined(owners, peers, gate, "internal/httpx", "internal/obs", "syncapi")...),
 
