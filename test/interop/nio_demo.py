@@ -104,6 +104,7 @@ async def story(steps, accounts, stores):
     alice, bob = client(accounts, "alice", stores), client(accounts, "bob", stores)
     try:
         room = await encrypted_room(steps, alice, bob)
+        await attach(steps, alice, bob, room)
         await refusals(steps, accounts, alice, room)
     finally:
         for c in (alice, bob):
