@@ -158,6 +158,9 @@ func (c *Config) checkFederation(k *checker) {
 	if f.Timeout < minTimeout || f.Timeout > maxTimeout {
 		k.bad("federation.timeout", "must be between %s and %s", minTimeout, maxTimeout)
 	}
+	if f.MutualTLS && (c.TrustCA == "" || c.TLS.Cert == "") {
+		k.bad("federation.mutual_tls", "needs trust_ca and a certificate under tls")
+	}
 	if c.TLS.Cert != "" && c.TLS.Key == "" {
 		k.bad("tls.key", "is missing: tls.cert is set")
 	}

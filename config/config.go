@@ -140,6 +140,10 @@ type Federation struct {
 
 	// How long one request to another server may take.
 	Timeout time.Duration `yaml:"timeout"`
+
+	// Shows the certificate under tls to other servers, and speaks only with
+	// servers that show one of the authorities in trust_ca, which it needs.
+	MutualTLS bool `yaml:"mutual_tls"`
 }
 
 // TLS is the certificate of the federation listener.

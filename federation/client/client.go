@@ -67,8 +67,9 @@ type Options struct {
 	// Timeout is how long one request may take; 0 means 30 s. Requests that
 	// carry the state of a room may take 5 min or ten times this, whichever is less.
 	Timeout time.Duration
-	// Certificate is presented to servers that ask for one; nil means none.
-	Certificate *tls.Certificate
+	// Certificate returns what is presented to servers that ask for a
+	// certificate; nil means none.
+	Certificate func() (*tls.Certificate, error)
 	// DNS resolves names; nil means the resolver of the system.
 	DNS *net.Resolver
 	// Dial opens connections to addresses that were checked; nil means the

@@ -57,7 +57,7 @@ func newDialer(o Options) *dialer {
 		d.static[dialAddr(name)] = addr
 	}
 	if o.Certificate != nil {
-		d.tls.Certificates = []tls.Certificate{*o.Certificate}
+		d.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.Certificate() }
 	}
 	return d
 }

@@ -57,9 +57,7 @@ const stopTimeout = 10 * time.Second
 // serve answers on the listeners until ctx ends, then lets the requests under
 // way finish.
 func (n *Node) serve(ctx context.Context, l Listeners) []func() error {
-	federation := tls.NewListener(l.Federation, &tls.Config{
-		MinVersion: tls.VersionTLS12, GetCertificate: n.certificate.get, NextProtos: []string{"h2", "http/1.1"},
-	})
+	federation := tls.NewListener(l.Federation, n.tls)
 	runs := []func() error{
 		n.serveOne(ctx, l.Client, n.client),
 		n.serveOne(ctx, federation, n.federation),

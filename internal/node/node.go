@@ -6,6 +6,7 @@ package node
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -64,6 +65,7 @@ type Node struct {
 	sweeper     *policystore.Sweeper
 	search      *search.Server
 	certificate *certificate
+	tls         *tls.Config // of the federation listener
 	client      http.Handler
 	federation  http.Handler
 }
@@ -119,6 +121,12 @@ func (n *Node) openFederation(context.Context) error {
 		if options.Proxy, err = url.Parse(c.Federation.Proxy); err != nil {
 			return fmt.Errorf("federation.proxy: %w", err)
 		}
+	}
+	if c.Federation.MutualTLS {
+		options.Certificate = func() (*tls.Certificate, error) { return n.certificate.get(nil) }
+	}
+	if n.tls, err = federationTLS(c, n.certificate); err != nil {
+		return err
 	}
 	n.remote = client.New(options)
 	n.keys = keyring.New(keyring.Options{Own: identity, DB: n.DB, Client: n.remote, Pinned: n.pinnedKeys})
