@@ -101,11 +101,11 @@ type validity struct {
 	Mistakes []mistake `json:"mistakes,omitempty"`
 }
 
-func (s *Server) validate(_ context.Context, _ *caller, _ *http.Request, in candidate) (out validity, err error) {
+func (s *Server) validate(ctx context.Context, _ *caller, _ *http.Request, in candidate) (out validity, err error) {
 	doc, err := in.parse()
 	if err == nil {
 		out.Version = doc.Version
-		_, err = s.snapshot(doc)
+		_, err = s.Policy.Candidate(ctx, doc)
 	}
 	if mistakes, ok := errors.AsType[policy.Mistakes](err); ok {
 		for _, m := range mistakes {
@@ -115,10 +115,6 @@ func (s *Server) validate(_ context.Context, _ *caller, _ *http.Request, in cand
 	}
 	out.Valid = err == nil
 	return out, err
-}
-
-func (s *Server) snapshot(doc *policy.Document) (*policy.Snapshot, error) {
-	return policystore.Validate(doc, s.Policy.Self(), s.Policy.Active().Version, s.Now())
 }
 
 type testAnswer struct {
@@ -153,7 +149,7 @@ func (s *Server) preview(ctx context.Context, _ *caller, _ *http.Request, in can
 	if err != nil {
 		return nil, err
 	}
-	snapshot, err := s.snapshot(doc)
+	snapshot, err := s.Policy.Candidate(ctx, doc)
 	if err != nil {
 		return nil, err
 	}

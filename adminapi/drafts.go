@@ -75,5 +75,5 @@ func (s *Server) rollback(ctx context.Context, who *caller, _ *http.Request, in 
 	if err != nil {
 		return out, err
 	}
-	return s.Policy.ActivateDraft(ctx, draft.ID, who.editor(), true)
+	return s.Policy.RollBackTo(ctx, draft.ID, who.editor())
 }

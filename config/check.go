@@ -76,6 +76,9 @@ func (c *Config) mistakes() []mistake {
 	if _, err := c.RoomVersion.Rules(); c.RoomVersion != "" && err != nil {
 		k.bad("room_version", "%q is not a version of rooms that this server knows", c.RoomVersion)
 	}
+	if c.PolicyImpact < 1 || c.PolicyImpact > 100 {
+		k.bad("policy_impact", "is a percentage, 1 to 100")
+	}
 	c.checkPolicyFeed(&k)
 	c.checkListeners(&k)
 	c.checkFederation(&k)

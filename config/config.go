@@ -37,6 +37,13 @@ type Config struct {
 	// the approval of another person.
 	PolicyAlone bool `yaml:"policy_alone"`
 
+	// The share of all memberships in rooms, in percent, that a change of the
+	// policy may refuse on the word of one person: by the policy file, or where
+	// policy_alone is set. Beyond it another person approves a draft first. 100
+	// sets no bound. Members of this server's own organisation always count as
+	// beyond it.
+	PolicyImpact int `yaml:"policy_impact"`
+
 	// The base URL that clients are sent to by .well-known/matrix/client. Empty
 	// means https:// and the host of the server name.
 	PublicURL string `yaml:"public_url"`
@@ -270,15 +277,16 @@ type Log struct {
 // named localhost that keeps everything in ./data.
 func Default() Config {
 	return Config{
-		ServerName: "localhost",
-		Data:       "data",
-		PolicyFeed: PolicyFeed{Interval: 5 * time.Minute},
-		Client:     Client{Listen: "127.0.0.1:8008"},
-		Federation: Federation{Listen: ":8448", Timeout: 30 * time.Second},
-		Metrics:    Metrics{Listen: "127.0.0.1:8009"},
-		Media:      defaultMedia(),
-		SMTP:       SMTP{Port: 587, TLS: SMTPStartTLS},
-		Sessions:   Sessions{TokenLifetime: time.Hour},
-		Log:        Log{Format: "text", Level: "info"},
+		ServerName:   "localhost",
+		Data:         "data",
+		PolicyImpact: 10,
+		PolicyFeed:   PolicyFeed{Interval: 5 * time.Minute},
+		Client:       Client{Listen: "127.0.0.1:8008"},
+		Federation:   Federation{Listen: ":8448", Timeout: 30 * time.Second},
+		Metrics:      Metrics{Listen: "127.0.0.1:8009"},
+		Media:        defaultMedia(),
+		SMTP:         SMTP{Port: 587, TLS: SMTPStartTLS},
+		Sessions:     Sessions{TokenLifetime: time.Hour},
+		Log:          Log{Format: "text", Level: "info"},
 	}
 }

@@ -112,6 +112,17 @@ func (s *Store) activate(ctx context.Context, doc *policy.Document, by Editor, m
 	return nil
 }
 
+// Candidate returns the snapshot of a document that may follow the one in
+// force, on the floor in force: what would decide if it were activated now.
+// What is wrong with it is [policy.Mistakes].
+func (s *Store) Candidate(ctx context.Context, doc *policy.Document) (*policy.Snapshot, error) {
+	floor, err := FloorDocument(ctx, s.db)
+	if err != nil {
+		return nil, err
+	}
+	return ValidateOn(floor, doc, s.self, s.Active().Version, s.now())
+}
+
 // Validate returns the snapshot of a document that may follow version active;
 // 0 is none. Everything that is wrong with the document is told at once, as
 // [policy.Mistakes].

@@ -67,7 +67,19 @@ func (s *Store) decide(ctx context.Context, id string, by Editor, action string,
 // came into force since it was proposed. alone activates a draft that nobody
 // has approved: it is for servers whose operator has said that two pairs of
 // eyes are not needed. Draft, journal, audit trail and sweep are one commit.
+//
+// A change of great impact needs another person whatever alone says.
 func (s *Store) ActivateDraft(ctx context.Context, id string, by Editor, alone bool) (Draft, error) {
+	return s.activateDraft(ctx, id, by, alone, s.guardDraft)
+}
+
+// RollBackTo puts a draft in force that holds a document of the journal: it was
+// in force before, so one person is enough, whatever its impact is now.
+func (s *Store) RollBackTo(ctx context.Context, id string, by Editor) (Draft, error) {
+	return s.activateDraft(ctx, id, by, true, func(context.Context, *Draft, bool) error { return nil })
+}
+
+func (s *Store) activateDraft(ctx context.Context, id string, by Editor, alone bool, guard func(context.Context, *Draft, bool) error) (Draft, error) {
 	row, err := s.draft(ctx, id)
 	if err != nil {
 		return Draft{}, err
@@ -79,6 +91,9 @@ func (s *Store) ActivateDraft(ctx context.Context, id string, by Editor, alone b
 		return Draft{}, decidedDraft(&row)
 	}
 	draft := draftOf(&row, s.Active().Version)
+	if err := guard(ctx, &draft, row.Status == policies.DraftApproved); err != nil {
+		return Draft{}, err
+	}
 	doc, err := draft.Document()
 	if err != nil {
 		return Draft{}, err

@@ -117,11 +117,7 @@ func (s *Store) Propose(ctx context.Context, p Proposal) (Draft, error) {
 		return Draft{}, err
 	}
 	active := s.Active()
-	floor, err := FloorDocument(ctx, s.db)
-	if err != nil {
-		return Draft{}, err
-	}
-	snapshot, err := ValidateOn(floor, p.Document, s.self, active.Version, now)
+	snapshot, err := s.Candidate(ctx, p.Document)
 	if err != nil {
 		if mistakes, ok := errors.AsType[policy.Mistakes](err); ok {
 			s.refusedDocument(p.Document.Version, p.Document.Issuer, p.By, mistakes)

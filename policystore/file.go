@@ -115,8 +115,10 @@ func (s *Store) reload(ctx context.Context, raw []byte) error {
 	if err != nil {
 		mistakes, _ := errors.AsType[policy.Mistakes](err)
 		s.refusedDocument(0, "", by, mistakes)
-	} else {
+	} else if err = s.guardFile(ctx, doc); err == nil {
 		err = s.Activate(ctx, doc, by)
+	} else if mistakes, ok := errors.AsType[policy.Mistakes](err); ok {
+		s.refusedDocument(doc.Version, doc.Issuer, by, mistakes)
 	}
 	_, refused := errors.AsType[policy.Mistakes](err)
 	switch {

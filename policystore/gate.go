@@ -35,6 +35,15 @@ func (s *Store) Check(ctx context.Context, req *policy.Request) error {
 	return s.Refuse(ctx, req, d)
 }
 
+// Ask answers what Check would, without a trace: for who wants to know before
+// trying. A request without a time is asked for now.
+func (s *Store) Ask(req *policy.Request) policy.Decision {
+	if req.Now.IsZero() {
+		req.Now = s.now()
+	}
+	return s.engine.Snapshot().Decide(req)
+}
+
 // AdmitEvent is [Store.Check] for an event that would enter a room.
 func (s *Store) AdmitEvent(ctx context.Context, req *policy.EventRequest) error {
 	if req.Now.IsZero() {

@@ -36,6 +36,9 @@ type Preview struct {
 	Refused  Tally `json:"refused"`  // of these, those allowed now
 	Admitted Tally `json:"admitted"` // refused now, allowed by the candidate
 	Rooms    int64 `json:"rooms"`    // with a membership refused or admitted
+	// Guard says why the change needs a second person whatever the settings
+	// are, "" where it does not.
+	Guard string `json:"guard,omitempty"`
 
 	Organisations []OrganisationChange `json:"organisations,omitempty"`
 	Peers         []PeerChange         `json:"peers,omitempty"`
@@ -96,7 +99,11 @@ type Example struct {
 // Preview compares a candidate with the document in force on live data. It
 // holds up nobody: it reads page by page, each in a snapshot of its own.
 func (s *Store) Preview(ctx context.Context, candidate *policy.Snapshot) (*Preview, error) {
-	return PreviewOn(ctx, s.db, s.engine.Snapshot(), candidate, s.now())
+	p, err := PreviewOn(ctx, s.db, s.engine.Snapshot(), candidate, s.now())
+	if err == nil {
+		p.Guard = s.impact(p)
+	}
+	return p, err
 }
 
 // PreviewOn is [Store.Preview] on a database, for commands.

@@ -30,7 +30,7 @@ type ShadowReport struct {
 // place of the one that runs. It answers nobody.
 func (s *Store) StartShadow(ctx context.Context, doc *policy.Document, by Editor, lifetime time.Duration) (ShadowReport, error) {
 	now := s.now()
-	if _, err := Validate(doc, s.self, s.Active().Version, now); err != nil {
+	if _, err := s.Candidate(ctx, doc); err != nil {
 		return ShadowReport{}, err
 	}
 	raw, sum, err := canonical(doc)
@@ -142,11 +142,15 @@ func (c *caster) step(ctx context.Context, s *Store) error {
 		if err != nil {
 			return err
 		}
-		snapshot, err := policy.Compile(doc, s.self)
+		floor, err := FloorDocument(ctx, s.db)
 		if err != nil {
 			return err
 		}
-		c.id, c.shadow = id, policy.NewShadow(snapshot)
+		composed, err := compose(floor, doc, s.self)
+		if err != nil {
+			return err
+		}
+		c.id, c.shadow = id, policy.NewShadow(composed.Snapshot)
 	}
 	s.engine.Cast(c.shadow)
 	return nil

@@ -46,6 +46,9 @@ type Options struct {
 	Trust *Trust
 	// Feed is where the bundle is fetched. Its zero value is nowhere.
 	Feed Feed
+	// Impact is the share of the memberships, in percent, that a change may
+	// refuse on the word of one person; 0 is 10, and 100 sets no bound.
+	Impact int
 	// Sign is the key that signs the bundle that this server publishes; nil
 	// publishes none but the floor.
 	Sign *signing.Key
@@ -88,6 +91,8 @@ type Store struct {
 	feed     feed
 	publish  publisher
 
+	maxImpact int // in percent
+
 	mu         sync.Mutex
 	journal    int64            // guarded by mu: the version up to which the journal was followed
 	floor      int64            // guarded by mu: the same for floors
@@ -101,6 +106,9 @@ type Store struct {
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{db: o.DB, self: o.Self, log: o.Log, now: o.Now, activated: o.Activated, trust: o.Trust,
 		feed: feed{Feed: o.Feed}, publish: publisher{key: o.Sign, public: o.Publish}}
+	if s.maxImpact = o.Impact; s.maxImpact == 0 {
+		s.maxImpact = defaultImpact
+	}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

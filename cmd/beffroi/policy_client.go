@@ -62,7 +62,7 @@ func (r *reach) directly(cmd *cobra.Command, run func(context.Context, *config.C
 		if _, _, err := inForce(ctx, c, db); err != nil {
 			return err
 		}
-		store, err := policystore.Open(ctx, policystore.Options{DB: db, Self: c.ServerName, Log: slog.New(slog.DiscardHandler)})
+		store, err := policystore.Open(ctx, policystore.Options{DB: db, Self: c.ServerName, Impact: c.PolicyImpact, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return err
 		}

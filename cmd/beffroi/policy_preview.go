@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +37,7 @@ func policyPreviewCommand() *cobra.Command {
 			return err
 		}
 		return at.directly(cmd, func(ctx context.Context, c *config.Config, s *policystore.Store) error {
-			snapshot, err := policystore.Validate(doc, c.ServerName, s.Active().Version, time.Now())
+			snapshot, err := s.Candidate(ctx, doc)
 			if err != nil {
 				return located(args[0], err)
 			}
@@ -63,6 +62,9 @@ func printPreview(out io.Writer, p *policystore.Preview) error {
 	line("refused in all", p.Findings)
 	_, _ = fmt.Fprintf(w, "rooms concerned\t%d\n", p.Rooms)
 	_, _ = fmt.Fprintf(w, "servers\t%d refused\t%d admitted\n", p.PeersRefused, p.PeersAdmitted)
+	if p.Guard != "" {
+		_, _ = fmt.Fprintf(w, "\nneeds a second person: %s\n", p.Guard)
+	}
 	if len(p.Organisations) > 0 {
 		_, _ = fmt.Fprintln(w, "\nORGANISATION\tREFUSED\tALLOWED\tROOMS")
 	}

@@ -33,7 +33,7 @@ func (n *Node) openPolicy(ctx context.Context) error {
 	}
 	n.Policy, err = policystore.Open(ctx, policystore.Options{
 		DB: n.DB, Self: c.ServerName, File: c.Policy, Folder: c.Data, Development: c.Development,
-		Trust: trust, Feed: feed, Sign: &identity.Current, Publish: c.PolicyFeed.Publish,
+		Impact: c.PolicyImpact, Trust: trust, Feed: feed, Sign: &identity.Current, Publish: c.PolicyFeed.Publish,
 		Log: n.log, Metrics: n.registry,
 	})
 	return err
