@@ -54,6 +54,13 @@ func (s *Server) askEmail(r *http.Request, who *caller, address string) error {
 		Action: policy.ActionInvite3PID, Actor: who.User, Email: address, Source: policy.SourceClient, Now: s.Now()})
 }
 
+// question asks what the policy would say to a user. It is no try: nothing of
+// it is in the audit trail.
+func (s *Server) question(action policy.Action, who *caller, subject matrix.UserID, room *policy.RoomFacts, address string, shares bool) policy.Decision {
+	return s.Gate.Ask(&policy.Request{Action: action, Actor: who.User, Subject: subject, Room: room, Email: address,
+		SharesRoom: shares, Source: policy.SourceClient, Now: s.Now()})
+}
+
 // sharesRoom reports whether two users are in one room.
 func (s *Server) sharesRoom(r *http.Request, a, b matrix.UserID) (bool, error) {
 	if a == "" || a == b {

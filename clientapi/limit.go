@@ -25,6 +25,7 @@ const (
 	reporting policy.Action = 255 - iota
 	tokens                  // to log in, and to name oneself to others
 	guessing                // at registration tokens
+	asking                  // what the policy would say
 )
 
 // rates are the limits of what costs others something: a hash of a password, a
@@ -42,6 +43,7 @@ var rates = map[policy.Action]limit{
 	policy.ActionReadMedia:   {user: rate{1000, 20 * time.Millisecond}, network: rate{20000, time.Millisecond}},
 	reporting:                {user: rate{20, 10 * time.Second}, network: rate{500, 100 * time.Millisecond}},
 	tokens:                   {user: rate{20, 3 * time.Second}, network: rate{500, 20 * time.Millisecond}},
+	asking:                   {user: rate{200, 100 * time.Millisecond}, network: rate{5000, 5 * time.Millisecond}},
 	guessing:                 {network: rate{10, 6 * time.Second}},
 	policy.ActionReadProfile: {user: rate{500, 50 * time.Millisecond}, network: rate{5000, 5 * time.Millisecond}},
 }

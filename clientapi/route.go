@@ -55,6 +55,7 @@ var (
 	freeAdmin  = free("administrators answer for it in the audit trail")
 	freeReport = free("anybody may call for help, and the audit trail keeps it")
 	freeFind   = free("the room server asks about each room that it tells of")
+	freeAsking = free("it answers what the policy would say, and does nothing")
 	freeName   = free("it names a room, and joining it is judged")
 )
 

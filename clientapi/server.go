@@ -26,6 +26,8 @@ import (
 type Gate interface {
 	// Check returns nil, or the answer that says why not.
 	Check(ctx context.Context, req *policy.Request) error
+	// Ask answers what Check would, and leaves no trace.
+	Ask(req *policy.Request) policy.Decision
 	// Record adds a line to the audit trail.
 	Record(ctx context.Context, e policystore.Entry) (id string, err error)
 	// RoomVersion returns the version that the policy gives new rooms, or "".

@@ -51,6 +51,7 @@ func (s *Server) aboutServer() []route {
 		{get, v3 + "/thirdparty/user", session, freePublic, do(s.noThirdParty)},
 		{get, v3 + "/thirdparty/user/{protocol}", session, freePublic, do(s.noThirdParty)},
 		{get, v3 + "/password_policy", anyone, freePublic, do(s.passwordPolicy)},
+		{get, "/_matrix/client/unstable/org.beffroi.policy/can", session, freeAsking, do(s.can)},
 	}
 }
 

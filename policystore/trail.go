@@ -59,6 +59,33 @@ func Audit(ctx context.Context, db *storage.DB, f Filter) iter.Seq2[Entry, error
 	}
 }
 
+// Lines returns the lines of the trail after a place as they were written, with
+// the repeats that [Audit] counts together: each holds the hash of the one
+// before. It ends after the first error.
+func Lines(ctx context.Context, db *storage.DB, after int64) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for {
+			var page []policies.Entry
+			if err := db.View(ctx, func(r *storage.Reader) (err error) {
+				page, err = policies.Lines(ctx, r, after)
+				return err
+			}); err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			for _, e := range page {
+				if !yield(e, nil) {
+					return
+				}
+				after = e.Seq
+			}
+			if len(page) == 0 {
+				return
+			}
+		}
+	}
+}
+
 // Find returns the line with a decision ID, written or not, or M_NOT_FOUND.
 func (s *Store) Find(ctx context.Context, id string) (Entry, error) {
 	if e, ok := s.recorder.find(id); ok {

@@ -20,7 +20,7 @@ import (
 // whole.
 func auditCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "audit", Short: "Read and verify the audit trail"}
-	cmd.AddCommand(auditVerifyCommand(), auditListCommand())
+	cmd.AddCommand(auditVerifyCommand(), auditListCommand(), auditExportCommand())
 	return cmd
 }
 

@@ -82,6 +82,8 @@ func (s *story) steps() []step {
 		{"the partner cannot get power", s.refusePower},
 		{"closing the room again is refused", s.refuseClosing},
 		{"a bad document is refused, and told with its line what is wrong", s.refuseBadDocument},
+		{"a domain moves to the other ministry: its people register there", s.moveDomain},
+		{"a ministry is merged into another: its people stay and count as of that one", s.mergeMinistry},
 		{"the partner's contract ends: two people change the policy, and it is refused at once", s.endContract},
 		{"the sweep takes the partner out of the room", s.partnerIsGone},
 		{"a server is cut off in an emergency", s.cutOff},

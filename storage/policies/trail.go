@@ -89,6 +89,20 @@ func Page(ctx context.Context, r *storage.Reader, f Filter) (out []Entry, err er
 	return out, nil
 }
 
+// Lines returns up to 500 entries after a place as they were written, repeats
+// among them: what their hashes are of. An empty page is the end.
+func Lines(ctx context.Context, r *storage.Reader, after int64) (out []Entry, err error) {
+	const q = `SELECT ` + entryColumns + ` FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`
+	if err := r.Each(ctx, q, []any{after, pageSize}, func(rows *sql.Rows) error {
+		e, err := scanEntry(rows)
+		out = append(out, e)
+		return err
+	}); err != nil {
+		return nil, fmt.Errorf("read audit trail: %w", err)
+	}
+	return out, nil
+}
+
 // Find returns the entry with an ID, with the counts of its repeats added, or
 // M_NOT_FOUND.
 func Find(ctx context.Context, r *storage.Reader, id string) (Entry, error) {

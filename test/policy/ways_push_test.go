@@ -47,6 +47,13 @@ func pushWays() []way {
 				content: object{"body": "on top of it"}, prev: []matrix.EventID{join.ID(), c.alice.tip(c.t, c.room)}}))
 			c.alice.setState(c.t, c.room, "m.room.topic", "", object{"topic": "later"})
 		}},
+		{"refused-and-invited-later", strangers, true, func(c *cell) {
+			c.public()
+			c.push(c.forgedJoin())
+			c.alice.setState(c.t, c.room, policy.TypeAccessRules, "", object{"rule": "unrestricted", "visibility": "private"})
+			c.alice.invite(c.t, c.room, c.x)
+			c.enters("v2")
+		}},
 		{"refused-join-as-authority", strangers, true, func(c *cell) {
 			c.public()
 			join := c.forgedJoin()
