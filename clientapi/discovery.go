@@ -21,6 +21,7 @@ var specVersions = []string{
 var unstableFeatures = map[string]bool{
 	"org.matrix.msc2285.stable":                      true, // private receipts
 	"org.matrix.msc2432":                             true, // aliases of a room
+	"org.matrix.msc3912":                             true, // redaction with relations
 	"org.matrix.msc3440.stable":                      true, // threads
 	"org.matrix.msc3827.stable":                      true, // the directory by type of room
 	"org.matrix.msc4306":                             true, // thread subscriptions

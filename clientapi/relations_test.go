@@ -2,6 +2,7 @@ package clientapi_test
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -207,4 +208,55 @@ func TestBadRelations(t *testing.T) {
 	if got := f.bundle(t, f.bob, f.root); got.Get(`m\.thread.count`).Int() != 3 {
 		t.Errorf("something else counts: %s", got.Raw)
 	}
+}
+
+// TestRelatedFilters reads history by what relates to it.
+func TestRelatedFilters(t *testing.T) {
+	t.Parallel()
+	testkit.EachEngine(t, func(t *testing.T, db *storage.DB) {
+		f := newFamily(t, startOn(t, db))
+		for filter, want := range map[string][]string{
+			`{"related_by_rel_types":["m.thread"]}`:                                                {f.root},
+			`{"related_by_rel_types":["m.annotation"]}`:                                            {f.end},
+			`{"related_by_senders":["` + f.alice.id + `"]}`:                                        {f.end, f.root},
+			`{"related_by_rel_types":["m.reference"],"related_by_senders":["` + f.bob.id + `"]}`:   {f.root},
+			`{"related_by_rel_types":["m.reference"],"related_by_senders":["` + f.alice.id + `"]}`: nil,
+			`{"related_by_rel_types":["m.thread"],"not_senders":["` + f.alice.id + `"]}`:           nil,
+		} {
+			var got []string
+			for _, e := range f.bob.get(t, f.path+"/messages?dir=b&limit=50&filter="+url.QueryEscape(filter)).ok(t).Get("chunk").Array() {
+				got = append(got, e.Get("event_id").String())
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %v, want %v", filter, got, want)
+			}
+		}
+		f.bob.get(t, f.path+"/messages?dir=b&filter="+url.QueryEscape(`{"related_by_rel_types":7}`)).wants(t, 400, "M_BAD_JSON")
+	})
+}
+
+// TestRedactionWithRelations takes back what relates to an event, as far as the
+// user may.
+func TestRedactionWithRelations(t *testing.T) {
+	t.Parallel()
+	testkit.EachEngine(t, func(t *testing.T, db *storage.DB) {
+		f := newFamily(t, startOn(t, db))
+		gone := func(id string) bool {
+			return f.alice.get(t, f.path+"/event/"+id).ok(t).Get("unsigned.redacted_because").Exists()
+		}
+		f.bob.put(t, f.path+"/redact/"+f.end+"/1", body{"with_rel_types": []string{"m.annotation"}}).ok(t)
+		if !gone(f.end) || gone(f.reaction) {
+			t.Error("bob's power is not that of a member")
+		}
+		f.bob.put(t, f.path+"/redact/"+f.root+"/2", body{"with_rel_types": []string{"*"}}).wants(t, 403, "M_FORBIDDEN")
+		f.alice.put(t, f.path+"/redact/"+f.root+"/3", body{"with_rel_types": []string{"m.reference"}, "reason": "all"}).ok(t)
+		if !gone(f.root) || !gone(f.reference) || gone(f.first) || gone(f.edit) {
+			t.Error("not the references alone")
+		}
+		f.alice.put(t, f.path+"/redact/"+f.root+"/4", body{"org.matrix.msc3912.with_relations": []string{"*"}}).ok(t)
+		if !gone(f.first) || !gone(f.edit) {
+			t.Error("not everything")
+		}
+		f.alice.put(t, f.path+"/redact/"+f.root+"/5", body{"with_rel_types": "x"}).wants(t, 400, "M_BAD_JSON")
+	})
 }

@@ -116,6 +116,9 @@ func (s *Server) joinedTo(ctx context.Context, user matrix.UserID, room matrix.R
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid
 func (s *Server) redact(ctx context.Context, who *caller, r *http.Request, req struct {
 	Reason string `json:"reason"`
+	// Of relations that go with the event, and the name of before that.
+	Related    []string `json:"with_rel_types"`
+	OldRelated []string `json:"org.matrix.msc3912.with_relations"`
 }) (eventIDResponse, error) {
 	room, target, err := roomAndEvent(r)
 	if err != nil {
@@ -128,10 +131,21 @@ func (s *Server) redact(ctx context.Context, who *caller, r *http.Request, req s
 	if err != nil {
 		return eventIDResponse{}, err
 	}
-	id, err := s.Rooms.Send(ctx, roomserver.SendRequest{Sender: who.User, Device: who.Device, TxnID: r.PathValue("txnID"),
-		Room: room, Type: typeRedaction, Content: content, Redacts: target})
-	return eventIDResponse{id}, err
+	send := roomserver.SendRequest{Sender: who.User, Device: who.Device, TxnID: r.PathValue("txnID"),
+		Room: room, Type: typeRedaction, Content: content, Redacts: target}
+	id, err := s.Rooms.Send(ctx, send)
+	related := append(req.Related, req.OldRelated...)
+	if err != nil || len(related) == 0 {
+		return eventIDResponse{id}, err
+	}
+	if len(related) > maxRelTypes {
+		related = related[:maxRelTypes]
+	}
+	return eventIDResponse{id}, s.Rooms.RedactRelated(ctx, send, related)
 }
+
+// maxRelTypes bounds the types of relations that a redaction names.
+const maxRelTypes = 50
 
 type typingRequest struct {
 	Typing  *bool `json:"typing"`

@@ -33,6 +33,9 @@ type Filter struct {
 	LazyLoadMembers         bool            `json:"lazy_load_members,omitempty"`
 	IncludeRedundantMembers bool            `json:"include_redundant_members,omitempty"`
 	UnreadThreads           bool            `json:"unread_thread_notifications,omitempty"`
+	// Only events to which others relate: in one of these ways, by one of these.
+	RelatedByRelTypes []string        `json:"related_by_rel_types,omitempty"`
+	RelatedBySenders  []matrix.UserID `json:"related_by_senders,omitempty"`
 }
 
 // ParseFilter reads a filter for events of rooms; empty is the filter that
@@ -55,7 +58,8 @@ func ParseFilter(raw []byte) (f Filter, err error) {
 
 // Check refuses a filter that is larger than any client's.
 func (f *Filter) Check() error {
-	for _, n := range []int{len(f.Types), len(f.NotTypes), len(f.Senders), len(f.NotSenders), len(f.Rooms), len(f.NotRooms)} {
+	for _, n := range []int{len(f.Types), len(f.NotTypes), len(f.Senders), len(f.NotSenders), len(f.Rooms), len(f.NotRooms),
+		len(f.RelatedByRelTypes), len(f.RelatedBySenders)} {
 		if n > maxFilterEntries {
 			return matrix.InvalidParam("a list of a filter has at most %d entries", maxFilterEntries)
 		}
@@ -68,13 +72,17 @@ func (f *Filter) Check() error {
 
 // All reports whether the filter wants every event of the rooms it wants.
 func (f *Filter) All() bool {
-	return f.Types == nil && f.NotTypes == nil && f.Senders == nil && f.NotSenders == nil && f.ContainsURL == nil
+	return f.Types == nil && f.NotTypes == nil && f.Senders == nil && f.NotSenders == nil && f.ContainsURL == nil &&
+		!f.byRelation()
 }
 
 // WantsSender reports whether a filter wants what comes from a user.
 func (f *Filter) WantsSender(user matrix.UserID) bool {
 	return !slices.Contains(f.NotSenders, user) && (f.Senders == nil || slices.Contains(f.Senders, user))
 }
+
+// byRelation reports whether the filter asks for what relates to an event.
+func (f *Filter) byRelation() bool { return len(f.RelatedByRelTypes)+len(f.RelatedBySenders) > 0 }
 
 // WantsRoom reports whether the filter wants events of a room.
 func (f *Filter) WantsRoom(id matrix.RoomID) bool {

@@ -2,6 +2,7 @@ package roomserver
 
 import (
 	"context"
+	"slices"
 
 	"beffroi/matrix"
 	"beffroi/matrix/event"
@@ -50,6 +51,55 @@ func (s *Server) redact(ctx context.Context, d *draft, e *event.Event) error {
 		return nil
 	}
 	return s.applyRedaction(d, e, target)
+}
+
+// maxRelatedRedactions bounds the events that go with one that is redacted.
+const maxRelatedRedactions = 500
+
+// RedactRelated redacts the events that relate to one, by one of some types of
+// relations ("*" is any), as far as the user may.
+//
+// https://github.com/matrix-org/matrix-spec-proposals/pull/3912
+func (s *Server) RedactRelated(ctx context.Context, req SendRequest, relTypes []string) error {
+	var refs []rooms.RelatedRef
+	var targets map[int64]*rooms.Event
+	if err := s.db.View(ctx, func(r *storage.Reader) error {
+		room, err := rooms.ByID(ctx, r, req.Room)
+		if err != nil {
+			return err
+		}
+		if refs, err = rooms.RelatedToAny(ctx, r, room.NID, []matrix.EventID{req.Redacts}, maxRelated); err != nil {
+			return err
+		}
+		refs = slices.DeleteFunc(refs, func(ref rooms.RelatedRef) bool {
+			return !slices.Contains(relTypes, ref.RelType) && !slices.Contains(relTypes, "*")
+		})
+		nids := make([]int64, len(refs))
+		for i, ref := range refs {
+			nids[i] = ref.NID
+		}
+		targets, err = rooms.EventsByNID(ctx, r, nids)
+		return err
+	}); err != nil || len(refs) == 0 {
+		return err
+	}
+	return s.change(ctx, req.Room, func(ctx context.Context, d *draft) error {
+		levels, err := d.cur.PowerLevels()
+		if err != nil {
+			return err
+		}
+		for _, ref := range refs[:min(len(refs), maxRelatedRedactions)] {
+			target := targets[ref.NID]
+			if target.Sender() != req.Sender && levels.User(req.Sender) < levels.Redact() {
+				continue
+			}
+			p := event.Proto{Sender: req.Sender, Type: "m.room.redaction", Content: req.Content, Redacts: target.ID()}
+			if _, err := s.build(ctx, d, p, false); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // stored returns an event with what became of it, or nil.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"beffroi/matrix"
 	"beffroi/storage"
 	"beffroi/storage/rooms"
 )
@@ -109,6 +110,12 @@ func (w *walk) stretch(ctx context.Context, r *storage.Reader, after, upTo stora
 			return false, err
 		}
 		w.scanned += len(list)
+		var related map[matrix.EventID]bool
+		if w.filter.byRelation() {
+			if related, err = rooms.RelatedBy(ctx, r, w.room.NID, list, w.filter.RelatedByRelTypes, w.filter.RelatedBySenders); err != nil {
+				return false, err
+			}
+		}
 		for _, e := range list {
 			if len(w.events) == w.limit {
 				return false, nil
@@ -118,7 +125,7 @@ func (w *walk) stretch(ctx context.Context, r *storage.Reader, after, upTo stora
 			} else {
 				after, w.at = e.Pos, e.Pos
 			}
-			if w.sight.sees(w.sights.user, e) && w.filter.Wants(e) {
+			if w.sight.sees(w.sights.user, e) && w.filter.Wants(e) && (!w.filter.byRelation() || related[e.ID()]) {
 				w.events = append(w.events, e)
 			}
 		}

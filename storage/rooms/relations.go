@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -104,6 +105,31 @@ func RelatedToAny(ctx context.Context, r *storage.Reader, roomNID int64, targets
 		ref, err := scanRelated(rows)
 		if len(found) < limit {
 			found = append(found, ref)
+		}
+		return err
+	})
+	return found, err
+}
+
+// RelatedBy returns those of some events of a room to which another relates that
+// is accepted and not redacted: in one of some ways, and by one of some users.
+// An empty list is any.
+func RelatedBy(ctx context.Context, r *storage.Reader, roomNID int64, events []*Event, relTypes []string,
+	senders []matrix.UserID) (map[matrix.EventID]bool, error) {
+	ids := make([]matrix.EventID, len(events))
+	for i, e := range events {
+		ids[i] = e.ID()
+	}
+	found := make(map[matrix.EventID]bool)
+	const q = `SELECT x.target_id, x.rel_type, e.sender FROM relations x JOIN events e ON e.event_nid = x.event_nid
+		WHERE x.room_nid = $1 AND e.status = 1 AND e.redacted_by IS NULL AND x.target_id IN ($LIST)`
+	err := storage.EachIn(ctx, r, q, []any{roomNID}, texts(ids), func(rows *sql.Rows) error {
+		var target matrix.EventID
+		var relType string
+		var sender matrix.UserID
+		err := rows.Scan(&target, &relType, &sender)
+		if (len(relTypes) == 0 || slices.Contains(relTypes, relType)) && (len(senders) == 0 || slices.Contains(senders, sender)) {
+			found[target] = true
 		}
 		return err
 	})
