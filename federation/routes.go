@@ -83,6 +83,7 @@ func (s *Server) Table() []Route {
 		route(s, "PUT "+v1+"/send_knock/{roomID}/{eventID}", policy.ActionKnock, maxBody, s.sendKnock),
 		route(s, "PUT "+v1+"/invite/{roomID}/{eventID}", policy.ActionInvite, maxBody, s.inviteV1),
 		route(s, "PUT "+v2+"/invite/{roomID}/{eventID}", policy.ActionInvite, maxBody, s.invite),
+		route(s, "PUT "+v1+"/exchange_third_party_invite/{roomID}", policy.ActionInvite, maxBody, s.exchangeThirdPartyInvite),
 		route(s, "GET "+v1+"/make_leave/{roomID}/{userID}", policy.ActionLeave, maxBody, s.makeLeave),
 		route(s, "PUT "+v1+"/send_leave/{roomID}/{eventID}", policy.ActionLeave, maxBody, s.sendLeaveV1), // of before version 1.18
 		route(s, "PUT "+v2+"/send_leave/{roomID}/{eventID}", policy.ActionLeave, maxBody, s.sendLeave),

@@ -19,7 +19,7 @@ import (
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite
 func (s *Server) Invite(ctx context.Context, req MembershipRequest) error {
 	c := req.content("invite")
-	c.IsDirect = req.IsDirect
+	c.IsDirect, c.ThirdPartyInvite = req.IsDirect, req.ThirdPartyInvite
 	if s.local(req.Target) {
 		return s.setMembership(ctx, req, c)
 	}

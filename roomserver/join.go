@@ -42,6 +42,14 @@ func (s *Server) Join(ctx context.Context, req JoinRequest) error {
 	if member.Membership == "join" {
 		return nil
 	}
+	if req.ThirdPartySigned != nil {
+		if err := s.redeem(ctx, req); err != nil {
+			return err
+		}
+		if member, resident, err = s.memberOf(ctx, req.Room, req.User); err != nil && !matrix.IsCode(err, "M_NOT_FOUND") {
+			return err
+		}
+	}
 	if !resident {
 		return s.joinRemote(ctx, req, member)
 	}

@@ -316,6 +316,10 @@ func (nd wire) Hierarchy(ctx context.Context, at matrix.ServerName, room matrix.
 	return json.Marshal(got)
 }
 
+func (wire) ExchangeThirdPartyInvite(context.Context, matrix.ServerName, matrix.RoomID, any) error {
+	return matrix.NotFound("no invitation")
+}
+
 func (nd wire) TimestampToEvent(ctx context.Context, at matrix.ServerName, room matrix.RoomID, ts int64, dir string) (matrix.EventID, int64, error) {
 	other, err := nd.peer(at)
 	if err != nil {

@@ -23,8 +23,9 @@ type MembershipRequest struct {
 	// Profile is that of the target where the target is of this server.
 	Profile  Profile
 	IsDirect bool // of an invitation
-	// ThirdPartySigned is the proof of a third-party invitation, or nil.
-	ThirdPartySigned json.RawMessage
+	// ThirdPartyInvite is the third-party invitation, with its proof, that an
+	// invitation comes from, or nil.
+	ThirdPartyInvite json.RawMessage
 }
 
 // content is what a membership event says.

@@ -44,6 +44,9 @@ type Remote interface {
 	QueryDirectory(ctx context.Context, at matrix.ServerName, alias matrix.RoomAlias) (matrix.RoomID, []matrix.ServerName, error)
 	// Hierarchy returns what a server tells of a room and of its children.
 	Hierarchy(ctx context.Context, at matrix.ServerName, room matrix.RoomID, suggestedOnly bool) (json.RawMessage, error)
+	// ExchangeThirdPartyInvite asks a server to make the invitation that the
+	// third-party invitation of one of its users has become.
+	ExchangeThirdPartyInvite(ctx context.Context, to matrix.ServerName, room matrix.RoomID, invite any) error
 	// TimestampToEvent returns an event that a server has near a time, looking
 	// forwards ("f") or backwards ("b").
 	TimestampToEvent(ctx context.Context, at matrix.ServerName, room matrix.RoomID, ts int64, dir string) (matrix.EventID, int64, error)

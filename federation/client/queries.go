@@ -87,6 +87,14 @@ func (c *Client) TimestampToEvent(ctx context.Context, destination matrix.Server
 	return id, out.TS, err
 }
 
+// ExchangeThirdPartyInvite asks a server to make the invitation that the
+// third-party invitation of one of its users has become.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1exchange_third_party_inviteroomid
+func (c *Client) ExchangeThirdPartyInvite(ctx context.Context, destination matrix.ServerName, room matrix.RoomID, invite any) error {
+	return c.Do(ctx, destination, http.MethodPut, path(federationV1, "exchange_third_party_invite", string(room)), invite, nil)
+}
+
 // UserDevices asks for the devices of a user.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1userdevicesuserid
