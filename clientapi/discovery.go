@@ -27,6 +27,10 @@ var unstableFeatures = map[string]bool{
 	"org.matrix.msc4306":                             true, // thread subscriptions
 	"org.matrix.msc4308":                             true, // the same in sliding sync
 	"org.matrix.simplified_msc3575":                  true, // sliding sync
+	"org.matrix.msc3882":                             true, // login tokens
+	"org.matrix.msc4155":                             true, // filters for invitations
+	"org.matrix.msc4380":                             true, // no invitations
+	"org.matrix.msc4380.stable":                      true,
 	"org.matrix.e2e_cross_signing":                   true,
 	"uk.half-shot.msc2666.query_mutual_rooms":        true,
 	"uk.half-shot.msc2666.query_mutual_rooms.stable": true,

@@ -158,11 +158,11 @@ func (n *network) startOn(t *testing.T, db *storage.DB, name matrix.ServerName, 
 	h.remote = n.client(t, key, h.gate)
 	h.keys = keyring.New(keyring.Options{Own: keyring.Own{Current: key}, DB: db, Client: h.remote})
 	queue := sendqueue.New(sendqueue.Options{Name: name, DB: db, Bus: h.bus, Log: sendqueue.RoomLog(db, name), Sender: h.remote, Logger: log})
-	h.rooms = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: h.gate, Keys: h.keys,
-		Remote: federation.NewRemote(h.remote), EDUs: ephemeral{queue}})
-	h.devices = e2ee.New(e2ee.Options{DB: db, ServerName: name, Remote: h.remote, Outbox: sendqueue.Outbox{}, Bus: h.bus, Logger: log})
 	h.accounts, err = account.New(account.Options{DB: db, ServerName: name, Gate: h.gate, Development: true})
 	must(t, err)
+	h.rooms = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: h.gate, Keys: h.keys,
+		Remote: federation.NewRemote(h.remote), EDUs: ephemeral{queue}, Guests: h.accounts})
+	h.devices = e2ee.New(e2ee.Options{DB: db, ServerName: name, Remote: h.remote, Outbox: sendqueue.Outbox{}, Bus: h.bus, Logger: log})
 	store, err := blobs.NewDir(t.TempDir())
 	must(t, err)
 	h.media, err = media.New(media.Options{DB: db, ServerName: name, Store: store, Remote: h.remote, Folder: t.TempDir(),

@@ -161,6 +161,9 @@ func (s *Server) prepare(ctx context.Context, d *draft, p event.Proto, creating 
 	if err != nil {
 		return nil, err
 	}
+	if err := s.welcome(ctx, d, e); err != nil {
+		return nil, err
+	}
 	return e, s.judge(ctx, d, e, policy.SourceClient, creating)
 }
 

@@ -42,6 +42,14 @@ type Profile struct {
 func (s *Server) CreateRoom(ctx context.Context, req CreateRequest) (matrix.RoomID, error) {
 	req.Now, req.Source = s.now(), policy.SourceClient
 	req.DefaultVersion = s.defaultVersion
+	for _, guest := range req.Invite { // before anything is made
+		if s.guests == nil || !s.local(guest) {
+			continue
+		}
+		if err := s.guests.MayInvite(ctx, req.Creator, guest); err != nil {
+			return "", err
+		}
+	}
 	plan, err := s.gate.PrepareRoom(ctx, req.CreateRequest)
 	if err != nil {
 		return "", err

@@ -43,6 +43,22 @@ func (s *Server) Invite(ctx context.Context, req MembershipRequest) error {
 	return s.receive(ctx, &arrival{Event: e, errand: newErrand(s.self), strict: true})
 }
 
+// welcome asks whether the user of this server whom an event invites wants to
+// be.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#invite-permission
+func (s *Server) welcome(ctx context.Context, d *draft, e *event.Event) error {
+	if s.guests == nil || e.Type() != "m.room.member" || e.Membership() != "invite" {
+		return nil
+	}
+	key, _ := e.StateKey()
+	guest, err := matrix.ParseUserID(key)
+	if err != nil || !s.local(guest) || d.membership(guest) == "invite" {
+		return nil // the rules of the room say the rest
+	}
+	return s.guests.MayInvite(ctx, e.Sender(), guest)
+}
+
 // draftInvite builds an invitation on the room as it is and judges it, without
 // adding it. It also returns what the guest's server is told of the room.
 func (s *Server) draftInvite(ctx context.Context, req MembershipRequest, c content) (e *event.Event, state []json.RawMessage, err error) {
@@ -156,6 +172,12 @@ func (s *Server) ReceiveInvite(ctx context.Context, origin matrix.ServerName, ro
 	}
 	if err := s.admitStripped(ctx, e, facts, policy.SourceFederation); err != nil {
 		return nil, err
+	}
+	if s.guests != nil {
+		key, _ := e.StateKey()
+		if err := s.guests.MayInvite(ctx, e.Sender(), matrix.UserID(key)); err != nil {
+			return nil, err
+		}
 	}
 	if e, err = e.AddSignature(s.key); err != nil {
 		return nil, err

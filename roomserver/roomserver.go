@@ -39,6 +39,13 @@ type Keys interface {
 	PublicKey(ctx context.Context, server matrix.ServerName, id matrix.KeyID, atTS int64) (ed25519.PublicKey, int64, error)
 }
 
+// Guests are the accounts of this server, as those who invite them meet them.
+type Guests interface {
+	// MayInvite returns nil, or M_INVITE_BLOCKED where the guest, a user of this
+	// server, does not want to be invited by the host.
+	MayInvite(ctx context.Context, host, guest matrix.UserID) error
+}
+
 // EDUs sends what is not kept to other servers.
 type EDUs interface {
 	// SendEphemeral sends an EDU to servers if they can be reached now. A later
@@ -57,6 +64,8 @@ type Options struct {
 	Now    func() time.Time
 	// MemoryBytes bounds the cache of rooms and events. Zero means 64 MiB.
 	MemoryBytes int64
+	// Guests says who lets whom invite them. nil lets everybody.
+	Guests Guests
 	// DefaultVersion is the version of rooms where neither the creator nor the
 	// policy names one. Empty means [matrix.DefaultRoomVersion].
 	DefaultVersion matrix.RoomVersion
@@ -76,6 +85,7 @@ type Server struct {
 	keys   Keys
 	remote Remote
 	edus   EDUs
+	guests Guests
 	now    func() time.Time
 	log    *slog.Logger
 
@@ -110,7 +120,7 @@ func New(o Options) *Server {
 		o.DefaultVersion = matrix.DefaultRoomVersion
 	}
 	s := &Server{
-		db: o.DB, key: o.Key, self: o.Key.Server, gate: o.Gate, keys: o.Keys, remote: o.Remote, edus: o.EDUs,
+		db: o.DB, key: o.Key, self: o.Key.Server, gate: o.Gate, keys: o.Keys, remote: o.Remote, edus: o.EDUs, guests: o.Guests,
 		now: o.Now, log: slog.Default().With("component", "roomserver"), defaultVersion: o.DefaultVersion,
 		retention: o.Retention, work: work{wake: make(chan struct{}, 1)}, spaces: newSpaceMemory(),
 	}

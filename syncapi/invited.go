@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"slices"
 
+	"beffroi/matrix"
 	"beffroi/matrix/event"
 	"beffroi/storage/rooms"
+	"beffroi/storage/users"
 )
 
 // strippedTypes are the parts of a room's state that a guest is told.
@@ -24,15 +26,24 @@ func (a *answer) readInvites(ctx context.Context) error {
 			offers = append(offers, rm.EventNID)
 		}
 	}
+	if len(offers) == 0 {
+		return nil
+	}
 	if err := a.events(ctx, offers); err != nil {
 		return err
 	}
+	permission, err := users.InvitePermission(ctx, a.r, a.req.User)
+	if err != nil {
+		return err
+	}
+	// An invitation may be older than the wish not to have it.
+	unwanted := func(host matrix.UserID) bool { return a.ignored[host] || permission.Of(host) == matrix.InviteIgnore }
 	var here []*room
 	for _, rm := range a.list {
 		offer := a.loaded[rm.EventNID]
 		switch {
 		case rm.section != invited && rm.section != knocked || rm.hidden:
-		case offer == nil || rm.section == invited && a.ignored[offer.Sender()]:
+		case offer == nil || rm.section == invited && unwanted(offer.Sender()):
 			rm.hidden = true
 		case rm.Stripped == "":
 			here = append(here, rm)

@@ -153,13 +153,6 @@ func (n *Node) pinnedKeys(server matrix.ServerName) map[matrix.KeyID]ed25519.Pub
 
 func (n *Node) openOwners(context.Context) (err error) {
 	c := &n.config
-	n.Rooms = roomserver.New(roomserver.Options{DB: n.DB, Key: n.Key, Gate: n.Policy, Keys: n.keys,
-		Remote: federation.NewRemote(n.remote), EDUs: ephemeral{n.queue}, MemoryBytes: cacheMemory(int64(c.Memory)),
-		Presence:  c.Presence.Enabled,
-		Retention: roomserver.Retention(c.Retention), DefaultVersion: c.RoomVersion})
-	n.sweeper = policystore.NewSweeper(n.Policy, n.Rooms)
-	n.Devices = e2ee.New(e2ee.Options{DB: n.DB, ServerName: c.ServerName, Remote: n.remote, Outbox: sendqueue.Outbox{},
-		Bus: n.bus, Logger: n.log})
 	mailer, err := newMailer(c.SMTP)
 	if err != nil {
 		return err
@@ -167,7 +160,17 @@ func (n *Node) openOwners(context.Context) (err error) {
 	n.Accounts, err = account.New(account.Options{DB: n.DB, ServerName: c.ServerName, Gate: n.Policy, Mailer: mailer,
 		PublicURL: c.ClientURL(), Development: c.Development, RegistrationSecret: c.Registration.Secret,
 		TokenLifetime: c.Sessions.TokenLifetime})
-	return err
+	if err != nil {
+		return err
+	}
+	n.Rooms = roomserver.New(roomserver.Options{DB: n.DB, Key: n.Key, Gate: n.Policy, Keys: n.keys,
+		Remote: federation.NewRemote(n.remote), EDUs: ephemeral{n.queue}, MemoryBytes: cacheMemory(int64(c.Memory)),
+		Retention: roomserver.Retention(c.Retention), DefaultVersion: c.RoomVersion, Presence: c.Presence.Enabled,
+		Guests: n.Accounts})
+	n.sweeper = policystore.NewSweeper(n.Policy, n.Rooms)
+	n.Devices = e2ee.New(e2ee.Options{DB: n.DB, ServerName: c.ServerName, Remote: n.remote, Outbox: sendqueue.Outbox{},
+		Bus: n.bus, Logger: n.log})
+	return nil
 }
 
 func (n *Node) openEdges(context.Context) error {

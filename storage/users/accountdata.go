@@ -27,6 +27,19 @@ func AccountDataOf(ctx context.Context, r *storage.Reader, user matrix.UserID, r
 	return content, err
 }
 
+// InvitePermission returns whom an account lets invite it.
+func InvitePermission(ctx context.Context, r *storage.Reader, user matrix.UserID) (p matrix.InvitePermission, err error) {
+	const q = `SELECT type, content FROM account_data WHERE user_id = $1 AND room_id = '' AND type IN ($2, $3, $4)`
+	args := []any{string(user), matrix.TypeInvitePermission, matrix.TypeInvitePermissionBefore, matrix.TypeInviteFilter}
+	err = r.Each(ctx, q, args, func(rows *sql.Rows) error {
+		var typ, content string
+		err := rows.Scan(&typ, &content)
+		p.Read(typ, []byte(content))
+		return err
+	})
+	return p, err
+}
+
 // AccountDataAfter returns the account data of a user, global and of rooms,
 // that changed after a position and not after upto, in order.
 func AccountDataAfter(ctx context.Context, r *storage.Reader, user matrix.UserID, after, upto storage.Position) (list []AccountData, err error) {
