@@ -106,7 +106,7 @@ func configExample(src *source) ([]byte, error) {
 		}
 		if name := section(s); name != last {
 			last, indent = name, "  "
-			fmt.Fprintf(&out, "\n# %s\n%s:\n", sectionTitle(s, docs), name)
+			fmt.Fprintf(&out, "\n# %s\n%s:\n", strings.ReplaceAll(sectionTitle(s, docs), "\n", "\n# "), name)
 		}
 		if indent == "" || !bytes.HasSuffix(out.Bytes(), []byte(last+":\n")) {
 			out.WriteString("\n")

@@ -12,10 +12,11 @@ import (
 	"strings"
 )
 
-// source is the code of the module, without its tests.
+// source is the code of the module.
 type source struct {
 	fset  *token.FileSet
-	files []file // in the order of their paths
+	files []file // in the order of their paths, without tests
+	tests []file // in the order of their paths
 }
 
 // file is one Go file.
@@ -32,12 +33,16 @@ func load(root string) (*source, error) {
 			return err
 		case d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata"):
 			return fs.SkipDir
-		case d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+		case d.IsDir() || !strings.HasSuffix(name, ".go"):
 			return nil
 		}
 		tree, err := parser.ParseFile(src.fset, filepath.Join(root, filepath.FromSlash(name)), nil, parser.ParseComments)
 		if err != nil {
 			return err
+		}
+		if strings.HasSuffix(name, "_test.go") {
+			src.tests = append(src.tests, file{path.Dir(name), tree})
+			return nil
 		}
 		src.files = append(src.files, file{path.Dir(name), tree})
 		return nil
