@@ -56,6 +56,16 @@ var badBodies = map[string]string{
 	"lists": strings.ReplaceAll(wrongTypes, "7", "[]"), "objects": strings.ReplaceAll(wrongTypes, "7", "{}"),
 }
 
+// malformed are the bodies that are no JSON, or no JSON object. Nothing is
+// written for them, whatever else the request says.
+var malformed = map[string]bool{"array": true, "text": true, "broken": true, "trailing": true, "NaN": true, "not UTF-8": true,
+	"deep": true, "too long": true}
+
+// anyBody reports whether a route takes a file, or no body, and so any.
+func anyBody(rt clientapi.Route) bool {
+	return rt.Method == http.MethodGet || rt.Method == http.MethodDelete || strings.HasPrefix(rt.Path, "/_matrix/media/")
+}
+
 func badInput(t *testing.T, h *host, bodies map[string]string) {
 	alice := h.registers(t, "alice")
 	own := func(name string) string {
@@ -82,9 +92,16 @@ func badInput(t *testing.T, h *host, bodies map[string]string) {
 				if pname != "right" && bname != "wrong types" && bname != "empty" {
 					continue
 				}
+				before := head(t, h.db)
 				path := fill(rt.Path, with) + "?from=x&to=x&at=x&filter=x&limit=x&via=%2F&server=%2F&username=%2F&since=x&timeout=x&ts=x"
 				got := alice.call(t, alice.token, rt.Method, path, body)
 				if got.status >= 500 && got.status != http.StatusBadGateway {
+					t.Errorf("%s %s, %s path, %s body: %d %s", rt.Method, rt.Path, pname, bname, got.status, got.Raw)
+				}
+				if after := head(t, h.db); after != before && (malformed[bname] && !anyBody(rt) || strings.Contains(rt.Path, "{") && pname != "right" && pname != "others'") {
+					t.Errorf("%s %s, %s path, %s body: the log grew from %d to %d: %d %s", rt.Method, rt.Path, pname, bname, before, after, got.status, got.Raw)
+				}
+				if malformed[bname] && !anyBody(rt) && got.status < 400 {
 					t.Errorf("%s %s, %s path, %s body: %d %s", rt.Method, rt.Path, pname, bname, got.status, got.Raw)
 				}
 				if got.status >= 400 && got.header.Get("Content-Type") == "application/json" && !got.Get("errcode").Exists() && !got.Get("flows").Exists() {
