@@ -208,7 +208,7 @@ func TestWhatEndsASession(t *testing.T) {
 			"expired": {
 				func(u matrix.UserID) error { return s.SetValidity(ctx, u, s.clock.now()) },
 				func(u matrix.UserID) error { return s.SetValidity(ctx, u, time.Time{}) },
-				"ORG_MATRIX_EXPIRED_ACCOUNT", "ORG_MATRIX_EXPIRED_ACCOUNT", true,
+				"ORG_MATRIX_EXPIRED_ACCOUNT", "", true,
 			},
 			"deactivated": {
 				func(u matrix.UserID) error { return s.Deactivate(ctx, u, false, &account.Proof{User: u}) }, nil,

@@ -16,8 +16,14 @@ type Gate interface {
 // mayRegister asks whether an account may be made: for an address, or with ""
 // for nobody in particular.
 func (s *Server) mayRegister(ctx context.Context, address string, source policy.Source) error {
-	return s.Gate.Check(ctx, &policy.Request{
-		Action: policy.ActionRegister, Email: address, Source: source, Now: s.Now()})
+	req := policy.Request{Action: policy.ActionRegister, Email: address, Source: source, Now: s.Now()}
+	if address != "" {
+		var err error
+		if req.Invited, err = s.Sponsored(ctx, address); err != nil {
+			return err
+		}
+	}
+	return s.Gate.Check(ctx, &req)
 }
 
 // mayLogin asks whether an account may open a session.

@@ -63,8 +63,9 @@ const (
 
 // LoginByPassword opens a session. Whatever is wrong with the account or the
 // password, the answer is the same M_FORBIDDEN and takes as long; only who
-// knows the password learns that the account is locked, expired or refused by
-// the policy.
+// knows the password learns that the account is locked or refused by the
+// policy. Who has an account that expired logs in, and can do nothing but renew
+// it.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login
 func (s *Server) LoginByPassword(ctx context.Context, id Identifier, password string, c Client) (Login, error) {
@@ -75,7 +76,7 @@ func (s *Server) LoginByPassword(ctx context.Context, id Identifier, password st
 	if err != nil {
 		return Login{}, err
 	}
-	if err := usable(u, s.now()); err != nil {
+	if err := mayOpen(u, s.now()); err != nil {
 		return Login{}, err
 	}
 	if err := s.mayLogin(ctx, u.ID); err != nil {
@@ -84,7 +85,7 @@ func (s *Server) LoginByPassword(ctx context.Context, id Identifier, password st
 	open := s.newSession(u.ID, c)
 	err = s.append(ctx, u.ID, func(ctx context.Context, tx *storage.Tx) error {
 		now, err := users.ByID(ctx, &tx.Reader, u.ID)
-		if err != nil || now.Password != u.Password || usable(now, s.now()) != nil {
+		if err != nil || now.Password != u.Password || mayOpen(now, s.now()) != nil {
 			return errWrongPassword() // it changed while we were checking
 		}
 		if err := open.allowed(ctx, tx); err != nil {

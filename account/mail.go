@@ -92,6 +92,8 @@ type letter struct {
 	Code     string
 	Link     string
 	Server   string
+	Until    string // of a renewal: the day on which the account ends
+	Expired  bool   // and whether it has
 }
 
 func (letter) empty() letter { return letter{} }

@@ -131,11 +131,7 @@ func (s *Server) register(ctx context.Context, req Registration, proof *Proof, s
 }
 
 func (s *Server) newUser(hashed string) users.User {
-	u := users.User{Password: hashed, Created: s.now()}
-	if s.Validity > 0 {
-		u.ValidUntil = u.Created + s.Validity.Milliseconds()
-	}
-	return u
+	return users.User{Password: hashed, Created: s.now()}
 }
 
 // Available returns nil if somebody could register the name, and otherwise
@@ -255,8 +251,29 @@ func (s *Server) freeName(ctx context.Context, tx *storage.Tx, n newAccount, fal
 	return "", errInUse()
 }
 
+// limitLife gives an account its end: that of every account with an address,
+// to which the renewals go, or an earlier one that its sponsor has set.
+func (s *Server) limitLife(ctx context.Context, tx *storage.Tx, n *newAccount) error {
+	if s.Validity > 0 {
+		n.user.ValidUntil = n.user.Created + s.Validity.Milliseconds()
+	}
+	p, err := users.SponsorshipOf(ctx, &tx.Reader, n.email)
+	if err != nil {
+		return orRows(err, nil)
+	}
+	if p.Expires > s.now() && p.Ends > 0 && (n.user.ValidUntil == 0 || p.Ends < n.user.ValidUntil) {
+		n.user.ValidUntil = p.Ends
+	}
+	return nil
+}
+
 func (s *Server) write(ctx context.Context, tx *storage.Tx, user matrix.UserID, n newAccount) error {
 	n.user.ID = user
+	if n.email != "" {
+		if err := s.limitLife(ctx, tx, &n); err != nil {
+			return err
+		}
+	}
 	if created, err := users.Create(ctx, tx, n.user); err != nil {
 		return err
 	} else if !created {

@@ -42,8 +42,12 @@ type Options struct {
 	// TokenLifetime is how long an access token lives whose client can refresh
 	// it. 0 is an hour.
 	TokenLifetime time.Duration
-	// Validity is how long a new account lives. 0 is for ever.
+	// Validity is how long an account with an address lives until it is renewed.
+	// 0 is for ever.
 	Validity time.Duration
+	// DeactivateAfter is how long after its end an account is deactivated. 0 is
+	// never.
+	DeactivateAfter time.Duration
 
 	// Now is the clock. nil is [time.Now].
 	Now func() time.Time

@@ -111,6 +111,14 @@ func usable(u users.User, now int64) error {
 	return s.alive(now)
 }
 
+// mayOpen returns why an account may not have a new session, or nil. It is
+// [usable] but for the end of the account: who did not renew it in time has to
+// log in to do so.
+func mayOpen(u users.User, now int64) error {
+	u.ValidUntil = 0
+	return usable(u, now)
+}
+
 func sessionOf(s users.Session) Session {
 	return Session{
 		User: s.Account.ID, Device: s.Device,

@@ -174,6 +174,56 @@ func (s *Server) change(ctx context.Context, user matrix.UserID, change func(*us
 	})
 }
 
+// Sponsor lets the owner of an address of an external organisation make an
+// account, for which the sponsor answers, until a time. The account ends when
+// ends says; the zero time is when every account does.
+func (s *Server) Sponsor(ctx context.Context, address string, sponsor matrix.UserID, until, ends time.Time) error {
+	address, err := normaliseEmail(address)
+	if err != nil {
+		return err
+	}
+	now := s.Now()
+	if !until.After(now) || !ends.IsZero() && !ends.After(now) {
+		return matrix.InvalidParam("a sponsorship ends in the future")
+	}
+	p := users.Sponsorship{Address: address, Sponsor: sponsor, Created: now.UnixMilli(), Expires: until.UnixMilli()}
+	if !ends.IsZero() {
+		p.Ends = ends.UnixMilli()
+	}
+	return s.append(ctx, "", func(ctx context.Context, tx *storage.Tx) error { return users.PutSponsorship(ctx, tx, p) })
+}
+
+// Sponsored reports whether somebody answers for the owner of an address.
+func (s *Server) Sponsored(ctx context.Context, address string) (bool, error) {
+	address, err := normaliseEmail(address)
+	if err != nil {
+		return false, err
+	}
+	var p users.Sponsorship
+	err = s.DB.View(ctx, func(r *storage.Reader) (err error) {
+		p, err = users.SponsorshipOf(ctx, r, address)
+		return err
+	})
+	if storage.NoRows(err) {
+		return false, nil
+	}
+	return p.Expires > s.now(), err
+}
+
+// HasAddress reports whether an account of this server has an address.
+func (s *Server) HasAddress(ctx context.Context, address string) (bool, error) {
+	address, err := normaliseEmail(address)
+	if err != nil {
+		return false, err
+	}
+	var owner matrix.UserID
+	err = s.DB.View(ctx, func(r *storage.Reader) (err error) {
+		owner, err = users.ThreepidOwner(ctx, r, users.MediumEmail, address)
+		return err
+	})
+	return owner != "", err
+}
+
 // Emails returns the addresses of an account.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3account3pid

@@ -84,6 +84,7 @@ func startOn(t *testing.T, db *storage.DB, change ...options) *host {
 	if co.Accounts, err = account.New(ao); err != nil {
 		t.Fatal(err)
 	}
+	co.Addresses = gate
 	co.Rooms = roomserver.New(roomserver.Options{DB: db, Key: key, Gate: gate, Remote: others, Presence: co.PublicURL == presentURL,
 		DefaultVersion: co.DefaultVersion, Guests: co.Accounts})
 	co.Keys = e2ee.New(e2ee.Options{DB: db, ServerName: server, Remote: others, Outbox: sendqueue.Outbox{}})

@@ -26,6 +26,8 @@ const (
 	tokens                  // to log in, and to name oneself to others
 	guessing                // at registration tokens
 	asking                  // what the policy would say
+	mailing                 // to oneself
+	placing                 // where an address belongs
 )
 
 // rates are the limits of what costs others something: a hash of a password, a
@@ -45,6 +47,8 @@ var rates = map[policy.Action]limit{
 	tokens:                   {user: rate{20, 3 * time.Second}, network: rate{500, 20 * time.Millisecond}},
 	asking:                   {user: rate{200, 100 * time.Millisecond}, network: rate{5000, 5 * time.Millisecond}},
 	guessing:                 {network: rate{10, 6 * time.Second}},
+	mailing:                  {user: rate{5, time.Minute}, network: rate{100, time.Second}},
+	placing:                  {network: rate{30, 2 * time.Second}},
 	policy.ActionReadProfile: {user: rate{500, 50 * time.Millisecond}, network: rate{5000, 5 * time.Millisecond}},
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 // byMail is a server on which people register with an address of its domain.
-func byMail(t *testing.T) (*host, *mailsink.Sink) {
+func byMail(t *testing.T, change ...options) (*host, *mailsink.Sink) {
 	t.Helper()
 	sink, err := mailsink.Start(t.Context())
 	if err != nil {
@@ -35,16 +35,17 @@ version: 1
 issuer: here.example
 organisations:
   - {id: here, name: {fr: Ici}, class: government, homeservers: [{name: here.example}], email_domains: [here.example]}
+  - {id: there, name: {fr: Là}, class: government, homeservers: [{name: there.example}], email_domains: [partner.example]}
 federation: {default: deny}
 accounts: {registration: email}
 `
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, func(ao *account.Options, co *clientapi.Options, po *policystore.Options) {
+	return start(t, append(change, func(ao *account.Options, co *clientapi.Options, po *policystore.Options) {
 		ao.Development, co.Development, po.File = false, false, file
 		ao.Mailer, ao.PublicURL, ao.Language = mailer, "https://matrix.here.example", "en"
-	}), sink
+	})...), sink
 }
 
 var (

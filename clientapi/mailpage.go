@@ -30,6 +30,9 @@ button{font:inherit;padding:.5rem 1.5rem}</style>
 
 type mailPageData struct{ Lang, Title, Text, Ask, SID, Token, Next, NextText string }
 
+// maxTokenBytes bounds the token of a link, which is shorter.
+const maxTokenBytes = 255
+
 // words are the sentences of the page.
 type words struct{ title, ask, askText, done, doneText, wrong, wrongText, next string }
 

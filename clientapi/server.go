@@ -42,6 +42,13 @@ type Remote interface {
 	PublicRooms(ctx context.Context, at matrix.ServerName, filter any) (json.RawMessage, error)
 }
 
+// Addresses is what the policy makes of e-mail addresses.
+type Addresses interface {
+	// Address returns what the policy makes of an address, and the servers of
+	// its organisation, of which the first is where its accounts are.
+	Address(address string, now time.Time) (policy.Party, []matrix.ServerName, error)
+}
+
 // Options is what a [Server] is made of. All fields are needed that do not say
 // what they are without.
 type Options struct {
@@ -56,6 +63,9 @@ type Options struct {
 	Previews *preview.Server
 	Gate     Gate
 	Remote   Remote
+	// Addresses says which server an e-mail address belongs to. policystore has
+	// it. nil means that the policy does not say.
+	Addresses Addresses
 
 	// PublicURL is the base URL of this API, which .well-known tells clients.
 	PublicURL string

@@ -5,6 +5,9 @@ import (
 	"beffroi/policy"
 )
 
+// freeRenewal is why the link of a mail is no action: it prolongs what is.
+var freeRenewal = free("who has the mail may keep the account, which the policy judges as before")
+
 func (s *Server) aboutAccounts() []route {
 	return []route{
 		{get, v3 + "/login", anyone, freePublic, do(s.loginFlows)},
@@ -23,6 +26,12 @@ func (s *Server) aboutAccounts() []route {
 		{post, submitTokenPath, anyone, asks(policy.ActionRegister), do(s.submitToken)},
 		{get, account.EmailLinkPath, anyone, asks(policy.ActionRegister), do(s.mailLinkAsk)},
 		{post, account.EmailLinkPath, anyone, asks(policy.ActionRegister), do(s.mailLinkDone)},
+
+		{post, "/_matrix/client/unstable/account_validity/send_mail", leaving, freeOwn, do(s.sendRenewal)},
+		{post, "/_synapse/client/email_account_validity/send_mail", leaving, freeOwn, do(s.sendRenewal)},
+		{get, account.RenewalPath, anyone, freeRenewal, do(s.renewalAsk)},
+		{post, account.RenewalPath, anyone, freeRenewal, do(s.renewalDone)},
+		{get, "/_matrix/identity/api/v1/info", anyone, asks(policy.ActionRegister), do(s.addressInfo)},
 
 		{get, v3 + "/account/whoami", session, freeOwn, do(s.whoami)},
 		{post, v3 + "/account/deactivate", maybe, freeOwn, do(s.deactivate)},

@@ -16,9 +16,17 @@ import (
 type watch struct {
 	mu sync.Mutex
 	at time.Time // guarded by mu
+
+	began time.Time
 }
 
-func newWatch() *watch { return &watch{at: time.Now()} }
+func newWatch() *watch {
+	now := time.Now()
+	return &watch{at: now, began: now}
+}
+
+// passed returns how far the clock was moved.
+func (w *watch) passed() time.Duration { return w.now().Sub(w.began) }
 
 func (w *watch) now() time.Time {
 	w.mu.Lock()

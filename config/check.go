@@ -51,7 +51,8 @@ const (
 	maxTimeout            = 10 * time.Minute // a join of the largest room
 	minRetention          = time.Hour        // how exactly the server knows the age of a message
 	minInterval           = time.Second
-	minTokenLifetime      = time.Minute // a refresh is a commit
+	minValidity           = 70 * 24 * time.Hour // the first mail goes out 60 days before the end
+	minTokenLifetime      = time.Minute         // a refresh is a commit
 )
 
 func (c *Config) mistakes() []mistake {
@@ -86,6 +87,12 @@ func (c *Config) mistakes() []mistake {
 	c.checkRetention(&k)
 	c.checkMedia(&k)
 	c.checkSupport(&k)
+	if c.Validity.Period != 0 && c.Validity.Period < minValidity {
+		k.bad("validity.period", "must be 0 or at least %s", minValidity)
+	}
+	if c.Validity.DeactivateAfter < 0 {
+		k.bad("validity.deactivate_after", "must not be negative")
+	}
 	if c.Sessions.TokenLifetime < minTokenLifetime {
 		k.bad("sessions.token_lifetime", "must be at least %s", minTokenLifetime)
 	}

@@ -87,6 +87,7 @@ type Config struct {
 	SMTP          SMTP          `yaml:"smtp"`
 	Support       Support       `yaml:"support"`
 	Sessions      Sessions      `yaml:"sessions"`
+	Validity      Validity      `yaml:"validity"`
 	Log           Log           `yaml:"log"`
 }
 
@@ -264,6 +265,18 @@ type Sessions struct {
 	TokenLifetime time.Duration `yaml:"token_lifetime"`
 }
 
+// Validity is how long accounts live.
+type Validity struct {
+	// How long an account with an e-mail address can be used until its owner
+	// follows the link of a mail, which goes out 60, 30 and 15 days before. 0
+	// means for ever, and so does a server that sends no mail.
+	Period time.Duration `yaml:"period"`
+
+	// How long after its end an account is deactivated for good. Until then its
+	// owner can still renew it. 0 means never.
+	DeactivateAfter time.Duration `yaml:"deactivate_after"`
+}
+
 // Log is what is written to the standard error stream.
 type Log struct {
 	// text for people, json for collectors.
@@ -287,6 +300,7 @@ func Default() Config {
 		Media:        defaultMedia(),
 		SMTP:         SMTP{Port: 587, TLS: SMTPStartTLS},
 		Sessions:     Sessions{TokenLifetime: time.Hour},
+		Validity:     Validity{Period: 395 * 24 * time.Hour, DeactivateAfter: 120 * 24 * time.Hour},
 		Log:          Log{Format: "text", Level: "info"},
 	}
 }

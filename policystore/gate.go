@@ -2,6 +2,7 @@ package policystore
 
 import (
 	"context"
+	"time"
 
 	"beffroi/matrix"
 	"beffroi/policy"
@@ -42,6 +43,13 @@ func (s *Store) Ask(req *policy.Request) policy.Decision {
 		req.Now = s.now()
 	}
 	return s.engine.Snapshot().Decide(req)
+}
+
+// Address returns what the document in force makes of an e-mail address, and
+// the servers of its organisation, of which the first is where its accounts
+// are. What is no address is M_INVALID_PARAM.
+func (s *Store) Address(address string, now time.Time) (policy.Party, []matrix.ServerName, error) {
+	return s.engine.Snapshot().Email(address, now)
 }
 
 // AdmitEvent is [Store.Check] for an event that would enter a room.

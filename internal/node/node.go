@@ -157,9 +157,12 @@ func (n *Node) openOwners(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if mailer == nil {
+		c.Validity.Period = 0 // nobody could renew an account
+	}
 	n.Accounts, err = account.New(account.Options{DB: n.DB, ServerName: c.ServerName, Gate: n.Policy, Mailer: mailer,
 		PublicURL: c.ClientURL(), Development: c.Development, RegistrationSecret: c.Registration.Secret,
-		TokenLifetime: c.Sessions.TokenLifetime})
+		TokenLifetime: c.Sessions.TokenLifetime, Validity: c.Validity.Period, DeactivateAfter: c.Validity.DeactivateAfter})
 	if err != nil {
 		return err
 	}
@@ -179,7 +182,7 @@ func (n *Node) openEdges(context.Context) error {
 	router := httpx.NewRouter(httpx.Options{Listener: "client", Metrics: n.registry, Log: n.log, TrustedProxies: c.Client.TrustedProxies})
 	n.search = search.New(search.Options{DB: n.DB, Bus: n.bus, ServerName: c.ServerName, Everybody: c.UserDirectory.Everybody, Logger: n.log})
 	clientapi.New(clientapi.Options{Search: n.search, ServerName: c.ServerName, Accounts: n.Accounts, Rooms: n.Rooms, Keys: n.Devices,
-		Sync: n.Sync, Media: n.Media, Previews: n.previews, Gate: n.Policy, Remote: n.remote, PublicURL: c.ClientURL(), Development: c.Development,
+		Sync: n.Sync, Media: n.Media, Previews: n.previews, Gate: n.Policy, Remote: n.remote, Addresses: n.Policy, PublicURL: c.ClientURL(), Development: c.Development,
 		FederationAddress: string(c.FederationAddress), Support: support(c.Support),
 		DefaultVersion: c.RoomVersion}).Routes(router)
 	adminapi.New(adminapi.Options{Policy: n.Policy, Media: n.Media, Alone: c.PolicyAlone}).Routes(router)
@@ -218,7 +221,7 @@ func (n *Node) Run(ctx context.Context, l Listeners) error {
 	for name, run := range map[string]func(context.Context) error{
 		"policy": n.Policy.Run, "rooms": n.Rooms.Run, "accounts": n.Accounts.Run, "devices": n.Devices.Run, "sync": n.Sync.Run, "search": n.search.Run,
 		"media": n.Media.Run, "inbox": n.inbox.Run, "send queue": n.queue.Run, "sweep": n.sweeper.Run, "shadow": n.Policy.RunShadow,
-		"profiles": n.followProfiles, "departures": n.followDepartures,
+		"profiles": n.followProfiles, "departures": n.followDepartures, "reminders": n.Accounts.RunReminders,
 	} {
 		group.Go(func() error {
 			if err := run(running); err != nil && running.Err() == nil {

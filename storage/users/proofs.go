@@ -245,6 +245,8 @@ func Sweep(ctx context.Context, tx *storage.Tx, now, mailsBefore int64) error {
 		{`DELETE FROM access_tokens WHERE expires > 0 AND expires < $1`, now - expiredTokensKept},
 		{`DELETE FROM refresh_tokens WHERE expires < $1`, now},
 		{`DELETE FROM short_tokens WHERE expires < $1`, now},
+		{`DELETE FROM renewal_tokens WHERE expires < $1`, now},
+		{`DELETE FROM sponsorships WHERE expires < $1`, now},
 		{`DELETE FROM mails_sent WHERE at < $1`, mailsBefore},
 	} {
 		if _, err := tx.Exec(ctx, step.query, step.arg); err != nil {
