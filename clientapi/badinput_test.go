@@ -168,7 +168,7 @@ func TestUnknownPaths(t *testing.T) {
 	t.Parallel()
 	h := start(t)
 	h.call(t, "", "GET", "/_matrix/client/v3/nothing", nil).wants(t, http.StatusNotFound, "M_UNRECOGNIZED")
-	h.call(t, "", "GET", "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device", nil).wants(t, http.StatusNotFound, "M_UNRECOGNIZED")
+	h.call(t, "", "GET", "/_matrix/client/unstable/org.example.nothing/device", nil).wants(t, http.StatusNotFound, "M_UNRECOGNIZED")
 	h.call(t, "", "PATCH", "/_matrix/client/v3/login", nil).wants(t, http.StatusMethodNotAllowed, "M_UNRECOGNIZED")
 	w := httptest.NewRecorder()
 	h.router.ServeHTTP(w, httptest.NewRequest("OPTIONS", "/_matrix/client/v3/login", nil))

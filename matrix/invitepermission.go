@@ -17,6 +17,8 @@ const (
 )
 
 // InviteAction is what becomes of an invitation.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#invite-permission
 type InviteAction uint8
 
 const (
@@ -29,6 +31,8 @@ const (
 )
 
 // InvitePermission is whom a user lets invite them. The zero value is everybody.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#invite-permission
 type InvitePermission struct {
 	block  bool
 	filter inviteFilter
