@@ -183,3 +183,49 @@ func TestSlidingTellsWhatChangedOutOfSight(t *testing.T) {
 		t.Errorf("told twice: %s", got.Raw)
 	}
 }
+
+// TestSlidingTellsWhatIsUnread: a room says how much of it is unread, and says
+// so again where the user has read it with another client.
+func TestSlidingTellsWhatIsUnread(t *testing.T) {
+	t.Parallel()
+	testkit.EachEngine(t, func(t *testing.T, db *storage.DB) {
+		h := startOn(t, db)
+		alice, bob, carol := h.registers(t, "alice"), h.registers(t, "bob"), h.registers(t, "carol")
+		id, path := alice.creates(t, body{"preset": "public_chat"})
+		bob.post(t, path+"/join", body{}).ok(t)
+		carol.post(t, path+"/join", body{}).ok(t)
+		pos, list := "", roomList(0)
+		delete(list, "extensions")
+		wants := func(what string, notifications, highlights int64) {
+			t.Helper()
+			got := bob.slides(t, &pos, "", list).Get("rooms").Map()[id]
+			n, hl := got.Get("notification_count"), got.Get("highlight_count")
+			if !n.Exists() || !hl.Exists() || n.Int() != notifications || hl.Int() != highlights {
+				t.Errorf("%s: want %d and %d: %s", what, notifications, highlights, got.Raw)
+			}
+			if !got.Get("bump_stamp").Exists() || got.Get("bump_stamp").Int() == 0 {
+				t.Errorf("%s: no bump_stamp: %s", what, got.Raw)
+			}
+		}
+		wants("at first", 0, 0)
+		first := alice.tells(t, path, body{})
+		wants("a message", 1, 0)
+		last := alice.tells(t, path, body{"msgtype": "m.text", "body": "you", "m.mentions": body{"user_ids": []string{bob.id}}})
+		wants("a mention", 2, 1)
+
+		carol.post(t, path+"/receipt/m.read/"+last, body{}).ok(t)
+		if got := bob.slides(t, &pos, "", list); len(got.Get("rooms").Map()) != 0 {
+			t.Errorf("somebody else has read: %s", got.Raw)
+		}
+		bob.post(t, path+"/receipt/m.read.private/"+first, body{}).ok(t)
+		before := pos
+		wants("read one", 1, 1)
+		pos = before // the answer was lost
+		wants("asked again", 1, 1)
+		if got := bob.slides(t, &pos, "", list); len(got.Get("rooms").Map()) != 0 {
+			t.Errorf("told twice: %s", got.Raw)
+		}
+		bob.post(t, path+"/receipt/m.read/"+last, body{}).ok(t)
+		wants("read all", 0, 0)
+	})
+}

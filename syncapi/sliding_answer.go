@@ -60,7 +60,11 @@ func (sl *slide) answer(ctx context.Context) (*slideAnswer, error) {
 			return a, err
 		}
 	}
-	err := s.DB.View(ctx, func(r *storage.Reader) error {
+	var err error
+	if a.ear, err = s.Rooms.EarOf(ctx, sl.req.User); err != nil {
+		return nil, err
+	}
+	err = s.DB.View(ctx, func(r *storage.Reader) error {
 		a.r = r
 		return a.make(ctx, since)
 	})
@@ -119,7 +123,7 @@ func (a *slideAnswer) make(ctx context.Context, since token) (err error) {
 	a.changes.all = a.changes.all || a.since == nil
 	a.typing = a.changes.typing
 	for _, step := range []func(context.Context) error{
-		a.readIgnored, a.readList, a.choose, a.readRooms, a.readExtensions,
+		a.readIgnored, a.readList, a.choose, a.readRooms, a.slideUnread, a.readExtensions,
 	} {
 		if err := step(ctx); err != nil {
 			return err

@@ -96,6 +96,7 @@ func (a *slideAnswer) appendTold(out []byte, p *pick) []byte {
 		out = strconv.AppendInt(append(out, `,"joined_count":`...), rm.Joined, 10)
 		out = strconv.AppendInt(append(out, `,"invited_count":`...), rm.Invited, 10)
 	}
+	out = appendSlideUnread(out, rm)
 	if !rm.bare {
 		out = a.appendTimeline(out, p)
 	}
