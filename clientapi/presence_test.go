@@ -67,3 +67,32 @@ func TestPresence(t *testing.T) {
 func withPresence(_ *account.Options, co *clientapi.Options, _ *policystore.Options) {
 	co.PublicURL = presentURL
 }
+
+// TestSlidingSetsPresence: who asks by sliding sync is there, unless the request
+// says otherwise, in both of its forms.
+func TestSlidingSetsPresence(t *testing.T) {
+	t.Parallel()
+	const accepted = "/_matrix/client/v4/sync"
+	for name, tc := range map[string]struct {
+		path  string
+		body  body
+		state string
+	}{
+		"deployed, silent":      {slidingPath, body{}, "online"},
+		"deployed, unavailable": {slidingPath + "?set_presence=unavailable", body{}, "unavailable"},
+		"deployed, offline":     {slidingPath + "?set_presence=offline", body{}, "offline"},
+		"accepted, silent":      {accepted, body{}, "online"},
+		"accepted, unavailable": {accepted, body{"set_presence": "unavailable"}, "unavailable"},
+		"accepted, offline":     {accepted, body{"set_presence": "offline"}, "offline"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := start(t, withPresence)
+			alice := h.registers(t, "alice")
+			alice.post(t, tc.path, tc.body).ok(t)
+			if got := alice.get(t, "/presence/"+alice.id+"/status").ok(t); got.Get("presence").String() != tc.state {
+				t.Errorf("want %s: %s", tc.state, got.Raw)
+			}
+		})
+	}
+}

@@ -177,12 +177,15 @@ func slidingList(name string, config syncapi.RoomConfig, ranges [][]int, f *slid
 	return out, err
 }
 
-func presence(word string) error {
+// presence reads how a user is there by asking. Who does not say is online.
+func presence(word string) (string, error) {
 	switch word {
-	case "", "online", "offline", "unavailable":
-		return nil
+	case "":
+		return "online", nil
+	case "online", "offline", "unavailable":
+		return word, nil
 	}
-	return matrix.InvalidParam("set_presence must be offline, online or unavailable")
+	return "", matrix.InvalidParam("set_presence must be offline, online or unavailable")
 }
 
 // acceptedSync is a request in the form in which MSC4186 was accepted.
@@ -222,10 +225,10 @@ func (s *Server) slidingSync(ctx context.Context, who *caller, _ *http.Request, 
 	if in.Timeout < 0 {
 		return nil, matrix.InvalidParam("timeout is negative")
 	}
-	if err := presence(in.SetPresence); err != nil {
+	if req.SetPresence, err = presence(in.SetPresence); err != nil {
 		return nil, err
 	}
-	req.Accepted, req.Pos, req.SetPresence = true, in.Pos, in.SetPresence
+	req.Accepted, req.Pos = true, in.Pos
 	req.Timeout = time.Duration(min(in.Timeout, maxSyncTimeout.Milliseconds())) * time.Millisecond
 	for _, name := range slices.Sorted(maps.Keys(in.Lists)) {
 		l := in.Lists[name]

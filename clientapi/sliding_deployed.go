@@ -92,8 +92,8 @@ func (s *Server) slidingSyncDeployed(ctx context.Context, who *caller, r *http.R
 	if err != nil {
 		return nil, err
 	}
-	req.Pos, req.SetPresence, req.TxnID = r.URL.Query().Get("pos"), r.URL.Query().Get("set_presence"), in.TxnID
-	if err := presence(req.SetPresence); err != nil {
+	req.Pos, req.TxnID = r.URL.Query().Get("pos"), in.TxnID
+	if req.SetPresence, err = presence(r.URL.Query().Get("set_presence")); err != nil {
 		return nil, err
 	}
 	req.Timeout = time.Duration(timeout) * time.Millisecond

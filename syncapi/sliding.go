@@ -59,7 +59,7 @@ type SlidingRequest struct {
 	TxnID       string // is told in the answer; "" is none
 	Pos         string // "" begins the connection
 	Timeout     time.Duration
-	SetPresence string // accepted, and without effect: there is no presence here
+	SetPresence string // how the user is there by asking; "" and offline say nothing
 
 	Lists         map[string]*SlidingList
 	Subscriptions map[matrix.RoomID]*RoomConfig
@@ -108,6 +108,9 @@ func (s *Server) Slide(ctx context.Context, req *SlidingRequest) (json.RawMessag
 	case <-s.notifier.ready:
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	if err := s.attend(ctx, req.User, req.SetPresence); err != nil {
+		return nil, err
 	}
 	if err := s.notifier.level(ctx); err != nil {
 		return nil, err

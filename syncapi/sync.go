@@ -45,10 +45,8 @@ func (s *Server) Sync(ctx context.Context, req Request) (json.RawMessage, error)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if req.SetPresence != "" && req.SetPresence != "offline" {
-		if err := s.Rooms.SetPresence(ctx, req.User, req.SetPresence, nil); err != nil {
-			return nil, err
-		}
+	if err := s.attend(ctx, req.User, req.SetPresence); err != nil {
+		return nil, err
 	}
 	acc, w, loaded := s.notifier.watch(req.User, req.Device, time.Now())
 	defer func() { s.notifier.leave(acc, w, time.Now()) }()
@@ -65,6 +63,14 @@ func (s *Server) Sync(ctx context.Context, req Request) (json.RawMessage, error)
 		return nil, err
 	}
 	return s.poll(ctx, acc, w, &req, f, *since)
+}
+
+// attend notes that a user is there by asking. "" and offline say nothing.
+func (s *Server) attend(ctx context.Context, user matrix.UserID, state string) error {
+	if state == "" || state == "offline" {
+		return nil
+	}
+	return s.Rooms.SetPresence(ctx, user, state, nil)
 }
 
 func (s *Server) read(ctx context.Context, req *Request) (since *token, f *filter, err error) {
