@@ -99,8 +99,8 @@ func (a *answer) mayShow(m *rooms.Standing) bool {
 	switch {
 	case m.Membership == "join":
 		return true
-	case m.Forgotten:
-		return false
+	case m.Forgotten: // what the client does not know yet is that they are out
+		return a.since != nil && m.Pos > a.from && m.Since > a.from
 	case a.since != nil:
 		return m.Pos > a.from
 	}
@@ -186,11 +186,12 @@ func (a *answer) place(rm *room, course []phase) bool {
 }
 
 // placeLeft is place for a room that the user is no longer in. What happened
-// after they were last joined is not theirs to know.
+// after they were last joined is not theirs to know, and where they have
+// forgotten the room nothing of it is.
 func (a *answer) placeLeft(rm *room, course []phase) {
 	rm.section = left
 	end, was := lastJoined(course)
-	rm.bare = !was || !rm.fresh && !rm.gone
+	rm.bare = !was || !rm.fresh && !rm.gone || rm.Forgotten
 	if rm.bare {
 		rm.window.UpTo = rm.from
 		return
