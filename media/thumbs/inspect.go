@@ -204,28 +204,33 @@ func (in *info) firstWebP(r io.Reader) (io.Reader, error) {
 		if _, err := io.ReadFull(r, frame); err != nil {
 			return nil, err
 		}
-		return in.wrapWebP(frame[:16], frame[16:]), nil
+		return in.wrapWebP(frame[:16], frame[16:])
 	}
 }
 
-func (in *info) wrapWebP(place, chunks []byte) io.Reader {
-	in.width = 1 + int(uint32(place[6])|uint32(place[7])<<8|uint32(place[8])<<16)
-	in.height = 1 + int(uint32(place[9])|uint32(place[10])<<8|uint32(place[11])<<16)
+func (in *info) wrapWebP(place, chunks []byte) (io.Reader, error) {
+	width := 1 + int(uint32(place[6])|uint32(place[7])<<8|uint32(place[8])<<16)
+	height := 1 + int(uint32(place[9])|uint32(place[10])<<8|uint32(place[11])<<16)
+	if width > in.width || height > in.height { // only that of the whole was held against the limits
+		return nil, ErrFormat
+	}
+	in.width, in.height = width, height
 	var out bytes.Buffer
 	riff := func(id string, size int) {
 		out.WriteString(id)
 		_ = binary.Write(&out, binary.LittleEndian, uint32(size)) // a buffer takes everything
 	}
-	if string(chunks[:4]) == "ALPH" { // which only an extended header announces
-		riff("RIFF", 4+18+len(chunks))
-		out.WriteString("WEBP")
-		riff("VP8X", 10)
-		out.Write([]byte{0x10, 0, 0, 0})
-		out.Write(place[6:12])
-	} else {
-		riff("RIFF", 4+len(chunks))
-		out.WriteString("WEBP")
+	// With an extended header the decoder holds the size that the bits of the
+	// picture claim against that of its place.
+	var flags byte
+	if string(chunks[:4]) == "ALPH" {
+		flags = 0x10
 	}
+	riff("RIFF", 4+18+len(chunks))
+	out.WriteString("WEBP")
+	riff("VP8X", 10)
+	out.Write([]byte{flags, 0, 0, 0})
+	out.Write(place[6:12])
 	out.Write(chunks)
-	return &out
+	return &out, nil
 }

@@ -210,20 +210,22 @@ func TestBadPictures(t *testing.T) {
 		bytes []byte
 		want  error
 	}{
-		"nothing":                {nil, thumbs.ErrFormat},
-		"text":                   {[]byte("<html><script>alert(1)</script></html>"), thumbs.ErrFormat},
-		"SVG":                    {[]byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`), thumbs.ErrFormat},
-		"50,000 x 50,000":        {header(50000, 50000, 6), thumbs.ErrTooLarge},
-		"2^31 x 2^31":            {header(1<<31-1, 1<<31-1, 0), thumbs.ErrFormat},
-		"no width":               {header(0, 100, 2), thumbs.ErrFormat},
-		"header alone":           {header(1000, 1000, 2), thumbs.ErrFormat},
-		"cut off":                {whole[:len(whole)/2], thumbs.ErrFormat},
-		"JPEG cut off in header": {photo[:20], thumbs.ErrFormat},
-		"JPEG that lies":         {huge, thumbs.ErrTooLarge},
-		"GIF header":             {[]byte("GIF89a\xff\xff\xff\xff\x00\x00\x00"), thumbs.ErrFormat},
-		"WebP header":            {[]byte("RIFF\x00\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x02\x00\x00\x00\xff\xff\xff\xff\xff\xff"), thumbs.ErrTooLarge},
-		"too many pictures":      {asGIF(t, 501, 1, 1), thumbs.ErrTooLarge},
-		"passes without end":     {append(progressive(3000, 3000), bytes.Repeat([]byte{0xff, 0xda}, 300)...), thumbs.ErrTooLarge},
+		"nothing":                    {nil, thumbs.ErrFormat},
+		"text":                       {[]byte("<html><script>alert(1)</script></html>"), thumbs.ErrFormat},
+		"SVG":                        {[]byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`), thumbs.ErrFormat},
+		"50,000 x 50,000":            {header(50000, 50000, 6), thumbs.ErrTooLarge},
+		"2^31 x 2^31":                {header(1<<31-1, 1<<31-1, 0), thumbs.ErrFormat},
+		"no width":                   {header(0, 100, 2), thumbs.ErrFormat},
+		"header alone":               {header(1000, 1000, 2), thumbs.ErrFormat},
+		"cut off":                    {whole[:len(whole)/2], thumbs.ErrFormat},
+		"JPEG cut off in header":     {photo[:20], thumbs.ErrFormat},
+		"JPEG that lies":             {huge, thumbs.ErrTooLarge},
+		"GIF header":                 {[]byte("GIF89a\xff\xff\xff\xff\x00\x00\x00"), thumbs.ErrFormat},
+		"WebP header":                {[]byte("RIFF\x00\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x02\x00\x00\x00\xff\xff\xff\xff\xff\xff"), thumbs.ErrTooLarge},
+		"WebP with a larger place":   {movingWebP(9000, 9000, "ALPH", "\x00"), thumbs.ErrFormat},
+		"WebP with a larger picture": {movingWebP(100, 100, "VP8L", "\x2f\xff\xdf\xff\x17\x07\x10\x11\x11\x88\x88\xfe\x07\x00"), thumbs.ErrFormat},
+		"too many pictures":          {asGIF(t, 501, 1, 1), thumbs.ErrTooLarge},
+		"passes without end":         {append(progressive(3000, 3000), bytes.Repeat([]byte{0xff, 0xda}, 300)...), thumbs.ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
@@ -238,6 +240,21 @@ func TestBadPictures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// movingWebP is a moving picture of 100 pixels a side, whose first one claims a
+// place of another size.
+func movingWebP(w, h uint32, id, content string) []byte {
+	size := func(v uint32) []byte { return []byte{byte(v - 1), byte((v - 1) >> 8), byte((v - 1) >> 16)} }
+	chunk := func(id string, content []byte) []byte {
+		out := append(binary.LittleEndian.AppendUint32([]byte(id), uint32(len(content))), content...)
+		return append(out, make([]byte, len(content)%2)...)
+	}
+	frame := append(make([]byte, 6), append(size(w), size(h)...)...)
+	frame = append(append(frame, 0, 0, 0, 0), chunk(id, []byte(content))...)
+	out := []byte("WEBP")
+	out = append(out, chunk("VP8X", append([]byte{2, 0, 0, 0}, append(size(100), size(100)...)...))...)
+	return chunk("RIFF", append(out, chunk("ANMF", frame)...))
 }
 
 // progressive is the header of a progressive JPEG.
