@@ -145,6 +145,7 @@ func network(addr string) string {
 	if err != nil {
 		return ""
 	}
+	ip = ip.Unmap()
 	bits := 64
 	if ip.Is4() {
 		bits = 24

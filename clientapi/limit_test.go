@@ -27,7 +27,7 @@ func TestLimitsAreBounded(t *testing.T) {
 func TestNetwork(t *testing.T) {
 	t.Parallel()
 	for addr, want := range map[string]string{
-		"192.0.2.7": "192.0.2.0/24", "2001:db8:1:2:3::4": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64", "": "", "x": "",
+		"192.0.2.7": "192.0.2.0/24", "2001:db8:1:2:3::4": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64", "::ffff:192.0.2.7": "192.0.2.0/24", "": "", "x": "",
 	} {
 		if got := network(addr); got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)
