@@ -109,13 +109,35 @@ func (s *Server) Renew(ctx context.Context, token string) (until time.Time, err 
 			return err
 		}
 		if u.ValidUntil == t.Until && s.Validity > 0 {
-			u.ValidUntil = s.now() + s.Validity.Milliseconds()
+			if u.ValidUntil, err = s.renewedUntil(ctx, tx, t.User); err != nil {
+				return err
+			}
 			err = users.SetStatus(ctx, tx, u)
 		}
 		until = time.UnixMilli(u.ValidUntil)
 		return err
 	})
 	return until, err
+}
+
+// renewedUntil returns until when an account is prolonged now: not beyond the
+// end that a sponsor has set for the owner of one of its addresses.
+func (s *Server) renewedUntil(ctx context.Context, tx *storage.Tx, user matrix.UserID) (int64, error) {
+	until := s.now() + s.Validity.Milliseconds()
+	emails, err := users.Threepids(ctx, &tx.Reader, user)
+	if err != nil {
+		return 0, err
+	}
+	for _, mail := range emails {
+		p, err := users.SponsorshipOf(ctx, &tx.Reader, mail.Address)
+		if err != nil && !storage.NoRows(err) {
+			return 0, err
+		}
+		if err == nil && p.Ends > 0 {
+			until = min(until, p.Ends)
+		}
+	}
+	return until, nil
 }
 
 // RunReminders calls [Server.Remind] again and again until ctx ends. It is

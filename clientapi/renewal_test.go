@@ -120,6 +120,27 @@ func TestAnAccountThatIsNotRenewedEnds(t *testing.T) {
 	h.remind(t)
 }
 
+func TestASponsoredAccountCannotRenewItselfBeyondItsEnd(t *testing.T) {
+	t.Parallel()
+	clock := newWatch()
+	h, sink, jeanne := mortal(t, clock)
+	ends := clock.now().Add(20 * 24 * time.Hour)
+	if err := h.accounts.Sponsor(t.Context(), "jeanne@here.example", "@chef:here.example", clock.now().Add(time.Hour), ends); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.accounts.SetValidity(t.Context(), "@jeanne:here.example", ends); err != nil {
+		t.Fatal(err)
+	}
+	jeanne.post(t, "/_matrix/client/unstable/account_validity/send_mail", "{}").ok(t)
+	link := renewalLink.FindStringSubmatch(mail(t, sink, "jeanne@here.example", 0))
+	if _, done := h.follow(t, link[1]); done.Code != 200 {
+		t.Fatal(done.Code, done.Body)
+	}
+	jeanne.get(t, "/account/whoami").ok(t)
+	clock.forward(21 * 24 * time.Hour)
+	jeanne.get(t, "/account/whoami").wants(t, 403, "ORG_MATRIX_EXPIRED_ACCOUNT")
+}
+
 func TestAccountsWithoutAnAddressDoNotEnd(t *testing.T) {
 	t.Parallel()
 	clock := newWatch()

@@ -246,7 +246,7 @@ func Sweep(ctx context.Context, tx *storage.Tx, now, mailsBefore int64) error {
 		{`DELETE FROM refresh_tokens WHERE expires < $1`, now},
 		{`DELETE FROM short_tokens WHERE expires < $1`, now},
 		{`DELETE FROM renewal_tokens WHERE expires < $1`, now},
-		{`DELETE FROM sponsorships WHERE expires < $1`, now},
+		{`DELETE FROM sponsorships WHERE expires < $1 AND ends = 0`, now}, // an end holds as long as the account
 		{`DELETE FROM mails_sent WHERE at < $1`, mailsBefore},
 	} {
 		if _, err := tx.Exec(ctx, step.query, step.arg); err != nil {
