@@ -58,7 +58,7 @@ func (s *Server) roomSummary(ctx context.Context, who *caller, r *http.Request, 
 		return summaryResponse{}, err
 	}
 	name := r.PathValue("room")
-	room := matrix.RoomID(name)
+	var room matrix.RoomID
 	if strings.HasPrefix(name, "#") {
 		alias, err := matrix.ParseRoomAlias(name)
 		if err != nil {

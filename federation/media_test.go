@@ -124,13 +124,13 @@ func TestHostileFiles(t *testing.T) {
 			_, _ = io.WriteString(w, "--b\r\n\r\n"+strings.Repeat("x", 70<<10)+"\r\n--b\r\n\r\nfile\r\n--b--")
 		}, 502, ""},
 		"not there": {func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, `{"errcode":"M_NOT_FOUND","error":"no"}`, 404)
+			http.Error(w, `{"errcode":"M_NOT_FOUND","error":"no"}`, http.StatusNotFound)
 		}, 404, "M_NOT_FOUND"},
 		"still to come": {func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, `{"errcode":"M_NOT_YET_UPLOADED","error":"no"}`, 504)
+			http.Error(w, `{"errcode":"M_NOT_YET_UPLOADED","error":"no"}`, http.StatusGatewayTimeout)
 		}, 504, "M_NOT_YET_UPLOADED"},
 		"its session": {func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, `{"errcode":"M_UNKNOWN_TOKEN","error":"no"}`, 401)
+			http.Error(w, `{"errcode":"M_UNKNOWN_TOKEN","error":"no"}`, http.StatusUnauthorized)
 		}, 502, "M_UNKNOWN"},
 		"elsewhere, plain": {func(w http.ResponseWriter, _ *http.Request) {
 			inParts(w, "Location: http://evil.example/x\r\n\r\n\r\n--b--")
@@ -175,7 +175,7 @@ func TestOldPeerIsAskedTheOldWay(t *testing.T) {
 	var asked atomic.Value
 	h := teller(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/_matrix/federation/v1/media/") {
-			http.Error(w, `{"errcode":"M_UNRECOGNIZED","error":"no"}`, 404)
+			http.Error(w, `{"errcode":"M_UNRECOGNIZED","error":"no"}`, http.StatusNotFound)
 			return
 		}
 		asked.Store(r.URL.Path + "?" + r.URL.RawQuery + " " + r.Header.Get("Authorization"))
@@ -222,7 +222,7 @@ func TestAbsenceIsRemembered(t *testing.T) {
 	var asked atomic.Int64
 	h := teller(t, func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
-		http.Error(w, `{"errcode":"M_NOT_FOUND","error":"no"}`, 404)
+		http.Error(w, `{"errcode":"M_NOT_FOUND","error":"no"}`, http.StatusNotFound)
 	})
 	for range 3 {
 		if _, _, err := h.reads(t, matrix.MXC{Server: evil, ID: "abc"}); !matrix.IsCode(err, "M_NOT_FOUND") {

@@ -26,7 +26,6 @@ type slideAnswer struct {
 	told   []*pick         // those that there is something to tell of
 	next   *connection     // what the client has with this answer
 	ext    slideExtensions // what there is to tell beside the rooms
-	bumps  map[int64]storage.Position
 }
 
 // pick is a room that the client looks at.

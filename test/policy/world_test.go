@@ -25,7 +25,6 @@ import (
 	"beffroi/matrix"
 	"beffroi/storage"
 	"beffroi/storage/peers"
-	"beffroi/storage/rooms"
 )
 
 // The document that every real server of the world enforces.
@@ -169,17 +168,6 @@ func (s *server) settled(t *testing.T, origin matrix.ServerName, txn string) {
 		}
 		return true
 	})
-}
-
-// knows returns an event of a real server's database, nil if it has none.
-func (s *server) knows(t *testing.T, id matrix.EventID) (e *rooms.Event) {
-	t.Helper()
-	must(t, s.DB.View(t.Context(), func(r *storage.Reader) error {
-		found, err := rooms.Events(t.Context(), r, []matrix.EventID{id})
-		e = found[id]
-		return err
-	}))
-	return e
 }
 
 // until waits for something to be so in the database.
