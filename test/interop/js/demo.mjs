@@ -43,7 +43,9 @@ async function login(name) {
     accessToken: session.access_token,
     timelineSupport: true,
   });
-  await client.startClient({ initialSyncLimit: 20, lazyLoadMembers: true, threadSupport: true });
+  // Without its threads: it takes a thread's event that its sync brings before the answer to its sending for one
+  // that was not sent, and either may come first.
+  await client.startClient({ initialSyncLimit: 20, lazyLoadMembers: true, threadSupport: false });
   await until("the first sync", () => client.isInitialSyncComplete());
   check(`${session.user_id} logs in and syncs`, client.isLoggedIn());
   return client;
