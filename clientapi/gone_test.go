@@ -1,7 +1,9 @@
 package clientapi_test
 
 import (
+	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"beffroi/internal/testkit"
@@ -64,4 +66,65 @@ func TestForgottenRoomIsLeft(t *testing.T) {
 			t.Errorf("first sync: %s", got.Raw)
 		}
 	})
+}
+
+// TestNothingFromAfter: who was kicked or banned, or has left, is told by no
+// read of anything that happened after that, however open the history is.
+func TestNothingFromAfter(t *testing.T) {
+	t.Parallel()
+	for _, visibility := range []string{"shared", "joined", "invited", "world_readable"} {
+		for _, how := range []string{"kick", "ban", "leave"} {
+			t.Run(visibility+", "+how, func(t *testing.T) {
+				t.Parallel()
+				h := start(t)
+				alice, bob, carol := h.registers(t, "alice"), h.registers(t, "bob"), h.registers(t, "carol")
+				id, path := alice.creates(t, body{"preset": "public_chat", "initial_state": []any{
+					body{"type": "m.room.history_visibility", "content": body{"history_visibility": visibility}}}})
+				bob.post(t, path+"/join", body{}).ok(t)
+				since, pos := bob.get(t, "/sync").ok(t).Get("next_batch").String(), ""
+				bob.slides(t, &pos, "", roomList(9))
+				seen := alice.tells(t, path, body{"msgtype": "m.text", "body": "while in"})
+				if how == "leave" {
+					bob.post(t, path+"/leave", body{}).ok(t)
+				} else {
+					alice.post(t, path+"/"+how, body{"user_id": bob.id}).ok(t)
+				}
+				unseen := alice.tells(t, path, body{"msgtype": "m.text", "body": "SECRET"})
+				alice.put(t, path+"/state/m.room.topic", body{"topic": "SECRET"}).ok(t)
+				carol.post(t, path+"/join", body{"reason": "SECRET"}).ok(t)
+
+				got := bob.get(t, "/sync?since="+since).ok(t)
+				if !got.Get("rooms.leave").Map()[id].Exists() || !strings.Contains(got.Raw, "while in") {
+					t.Errorf("sync: %s", got.Raw)
+				}
+				reads := map[string]reply{
+					"sync":             got,
+					"sync later":       bob.get(t, "/sync?since="+got.Get("next_batch").String()).ok(t),
+					"first sync":       bob.get(t, "/sync?filter="+url.QueryEscape(`{"room":{"include_leave":true}}`)).ok(t),
+					"sliding":          bob.slides(t, &pos, "", roomList(9)),
+					"sliding later":    bob.slides(t, &pos, "", roomList(9)),
+					"messages back":    bob.get(t, path+"/messages?dir=b&limit=50").ok(t),
+					"messages forward": bob.get(t, path+"/messages?dir=f&limit=50").ok(t),
+					"context":          bob.get(t, path+"/context/"+seen+"?limit=50").ok(t),
+					"event":            bob.get(t, path+"/event/"+seen).ok(t),
+					"members":          bob.get(t, path+"/members").ok(t),
+					"state":            bob.get(t, path+"/state").ok(t),
+					"event after":      bob.get(t, path+"/event/"+unseen).wants(t, http.StatusNotFound, "M_NOT_FOUND"),
+					"context after":    bob.get(t, path+"/context/"+unseen).wants(t, http.StatusNotFound, "M_NOT_FOUND"),
+					"topic":            bob.get(t, path+"/state/m.room.topic").wants(t, http.StatusNotFound, "M_NOT_FOUND"),
+					"carol":            bob.get(t, path+"/state/m.room.member/"+carol.id).wants(t, http.StatusNotFound, "M_NOT_FOUND"),
+					"joined_members":   bob.get(t, path+"/joined_members").wants(t, http.StatusForbidden, "M_FORBIDDEN"),
+				}
+				named := roomList(9)
+				named["conn_id"], named["room_subscriptions"] = "new", body{id: body{"timeline_limit": 50, "required_state": [][]string{{"*", "*"}}}}
+				fresh := ""
+				reads["sliding by name"] = bob.slides(t, &fresh, "", named)
+				for name, got := range reads {
+					if strings.Contains(got.Raw, "SECRET") || strings.Contains(got.Raw, unseen) || strings.Contains(got.Raw, carol.id) {
+						t.Errorf("%s: %s", name, got.Raw)
+					}
+				}
+			})
+		}
+	}
 }

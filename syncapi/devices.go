@@ -131,11 +131,14 @@ func (a *answer) readMovers(ctx context.Context, came, went map[matrix.UserID]bo
 	return a.addMembers(ctx, departed, went)
 }
 
-// addMembers adds the members of some rooms.
+// addMembers adds the members of some rooms. Who came after the user had gone is
+// not theirs to know.
 func (a *answer) addMembers(ctx context.Context, roomNIDs []int64, to map[matrix.UserID]bool) error {
 	list, err := rooms.JoinedTo(ctx, a.r, roomNIDs)
-	for user := range list {
-		to[user] = to[user] || user != a.req.User
+	for key, since := range list {
+		if ended := a.rooms[key.RoomNID].ended; ended == 0 || since <= ended {
+			to[key.User] = to[key.User] || key.User != a.req.User
+		}
 	}
 	return err
 }

@@ -31,6 +31,8 @@ type room struct {
 	// entered says that the user has joined since the token, and gone that the
 	// user was joined at it and is no longer.
 	entered, gone bool
+	// ended is where the stay that is over ended, 0 where that is not known.
+	ended storage.Position
 	// hidden says that the filter leaves the room out. It still counts for
 	// lists of devices.
 	hidden bool
@@ -162,6 +164,9 @@ func (a *answer) place(rm *room, course []phase) bool {
 	rm.window = rooms.Window{RoomNID: rm.RoomNID, After: rm.from, UpTo: a.to}
 	end, was := lastJoined(course)
 	rm.gone = rm.gone || !rm.fresh && rm.Membership != "join" && was && end > rm.from
+	if rm.gone && was {
+		rm.ended = end
+	}
 	switch rm.Membership {
 	case "join":
 		rm.entered = rm.fresh || rm.Pos > rm.from && !throughout(course, rm.from)

@@ -104,14 +104,15 @@ func Heroes(ctx context.Context, r *storage.Reader, user matrix.UserID, roomNIDs
 	return found, err
 }
 
-// JoinedTo returns the accounts that have joined any of some rooms.
-func JoinedTo(ctx context.Context, r *storage.Reader, roomNIDs []int64) (map[matrix.UserID]bool, error) {
-	found := make(map[matrix.UserID]bool)
-	const q = `SELECT DISTINCT user_id FROM memberships WHERE membership = 'join' AND room_nid IN ($LIST)`
+// JoinedTo returns the accounts that have joined some rooms, and since when.
+func JoinedTo(ctx context.Context, r *storage.Reader, roomNIDs []int64) (map[MemberKey]storage.Position, error) {
+	found := make(map[MemberKey]storage.Position)
+	const q = `SELECT room_nid, user_id, since FROM memberships WHERE membership = 'join' AND room_nid IN ($LIST)`
 	err := storage.EachIn(ctx, r, q, nil, roomNIDs, func(rows *sql.Rows) error {
-		var user matrix.UserID
-		err := rows.Scan(&user)
-		found[user] = true
+		var key MemberKey
+		var since storage.Position
+		err := rows.Scan(&key.RoomNID, &key.User, &since)
+		found[key] = since
 		return err
 	})
 	return found, err
