@@ -121,6 +121,24 @@ func TestSearchMessages(t *testing.T) {
 	})
 }
 
+// TestSearchCountsWhatIsSeen asks by the count for what was said without the
+// one who asks.
+func TestSearchCountsWhatIsSeen(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	alice, bob := h.registers(t, "alice"), h.registers(t, "bob")
+	_, path := alice.creates(t, body{"preset": "private_chat", "invite": []string{bob.id}})
+	bob.post(t, path+"/join", body{}).ok(t)
+	alice.tells(t, path, body{"msgtype": "m.text", "body": "merger in spring"})
+	bob.post(t, path+"/leave", body{}).ok(t)
+	alice.tells(t, path, body{"msgtype": "m.text", "body": "merger cancelled"})
+	for term, want := range map[string]int64{"merger": 1, "cancelled": 0} {
+		if got := bob.finds(t, body{"search_term": term}); got.Get("count").Int() != want || int64(len(found(got))) != want {
+			t.Errorf("%s: %s, want %d", term, got.Raw, want)
+		}
+	}
+}
+
 func TestSearchRefuses(t *testing.T) {
 	t.Parallel()
 	h := start(t)

@@ -94,7 +94,6 @@ func (s *Server) Search(ctx context.Context, req SearchRequest) (out Found, err 
 		if err != nil {
 			return err
 		}
-		out.Count = len(hits)
 		if err := s.take(ctx, r, &req, &out, hits, skip); err != nil {
 			return err
 		}
@@ -143,12 +142,14 @@ func highlights(term string) []string {
 	return words[:min(len(words), maxSearchWords)]
 }
 
-// take picks the hits that the user may see and wants.
+// take picks the hits that the user may see and wants. It counts those of all
+// hits: a count of what they may not see would tell what stands there.
 func (s *Server) take(ctx context.Context, r *storage.Reader, req *SearchRequest, out *Found, hits []search.Hit, skip int) error {
 	sights := NewSights(req.User, nil)
-	at := min(skip, len(hits))
-	for at < len(hits) && len(out.Results) < req.Filter.Limit {
-		chunk := hits[at:min(at+searchChunk, len(hits))]
+	skip = min(skip, len(hits))
+	at := len(hits)
+	for from := 0; from < len(hits); from += searchChunk {
+		chunk := hits[from:min(from+searchChunk, len(hits))]
 		nids := make([]int64, len(chunk))
 		for i, h := range chunk {
 			nids[i] = h.EventNID
@@ -164,17 +165,20 @@ func (s *Server) take(ctx context.Context, r *storage.Reader, req *SearchRequest
 		if err := sights.Look(ctx, r, list); err != nil {
 			return err
 		}
-		for _, h := range chunk {
-			if len(out.Results) == req.Filter.Limit {
-				break
-			}
-			at++
+		for i, h := range chunk {
 			e := found[h.EventNID]
 			if e == nil || e.RedactedBy != "" || !sights.Sees(e) || !req.Filter.Wants(e) {
 				continue
 			}
+			out.Count++
+			if from+i < skip || len(out.Results) == req.Filter.Limit {
+				continue
+			}
 			out.events = append(out.events, e)
 			out.Results = append(out.Results, Result{Rank: h.Rank, ID: e.ID(), Room: e.RoomID(), Sender: e.Sender()})
+			if len(out.Results) == req.Filter.Limit {
+				at = from + i + 1
+			}
 		}
 	}
 	switch {
