@@ -137,6 +137,30 @@ func TestAHostileServerTellsOfASpace(t *testing.T) {
 	}
 }
 
+// TestViaOfOneUserTellsNobodyElse asks a hostile server for the room of an
+// honest one, and then as another user the honest one.
+func TestViaOfOneUserTellsNobodyElse(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	a, b := n.start(t, "sqlite", one, ""), n.start(t, "sqlite", two, "")
+	b.user(t, bob)
+	open := a.room(t, alice, "11", "public_chat")
+	n.serve(t, evil, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"room":{"room_id":%q,"join_rule":"public","name":"forged","num_joined_members":1}}`, open)
+	}))
+	sum, err := b.rooms.RoomSummary(t.Context(), "@mallory:"+matrix.UserID(two), open, []matrix.ServerName{evil})
+	must(t, err)
+	if sum.Name != "forged" {
+		t.Fatalf("the hostile server was not asked: %+v", sum)
+	}
+	sum, err = b.rooms.RoomSummary(t.Context(), bob, open, []matrix.ServerName{one})
+	must(t, err)
+	if sum.Name == "forged" || sum.RoomVersion != "11" {
+		t.Errorf("bob is told by a server that he did not ask: %+v", sum)
+	}
+}
+
 // TestTimestampToEventAcrossAGap asks a server that has come into the room late.
 func TestTimestampToEventAcrossAGap(t *testing.T) {
 	t.Parallel()

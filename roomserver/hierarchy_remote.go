@@ -51,13 +51,15 @@ func newSpaceMemory() *otter.Cache[string, *toldSpace] {
 // askSpace asks the servers that may be in a room for what it is. nil means that
 // none told.
 func (s *Server) askSpace(ctx context.Context, id matrix.RoomID, via []matrix.ServerName, suggestedOnly bool) *toldSpace {
-	key := fmt.Sprintf("%t %s", suggestedOnly, id)
-	if told, ok := s.spaces.GetIfPresent(key); ok {
-		return told
-	}
 	for _, server := range via {
 		if server == "" || server == s.self || ctx.Err() != nil {
 			continue
+		}
+		// One user's via must not decide what another is told: what a server says
+		// is remembered as its word alone.
+		key := fmt.Sprintf("%t %s %s", suggestedOnly, server, id)
+		if told, ok := s.spaces.GetIfPresent(key); ok {
+			return told
 		}
 		raw, err := s.remote.Hierarchy(ctx, server, id, suggestedOnly)
 		var told *toldSpace
