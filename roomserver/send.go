@@ -47,8 +47,11 @@ func (s *Server) Send(ctx context.Context, req SendRequest) (id matrix.EventID, 
 			id, err = s.send(ctx, req)
 			return err
 		})
-		if ran || ctx.Err() != nil {
+		if ran {
 			return id, err
+		}
+		if ctx.Err() != nil {
+			return "", ctx.Err()
 		}
 	}
 }
