@@ -87,8 +87,12 @@ func (s *Server) LogoutAll(ctx context.Context, user matrix.UserID) error {
 	})
 }
 
-// deleteAllDevices removes the devices of an account but one.
+// deleteAllDevices removes the devices of an account but one, and the tokens
+// that would open another session.
 func deleteAllDevices(ctx context.Context, tx *storage.Tx, user matrix.UserID, but matrix.DeviceID) error {
+	if err := users.DeleteShortTokens(ctx, tx, user); err != nil {
+		return err
+	}
 	list, err := users.Devices(ctx, &tx.Reader, user)
 	if err != nil {
 		return err

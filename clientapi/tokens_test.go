@@ -166,6 +166,11 @@ func TestLoginTokens(t *testing.T) {
 			t.Error(got.Raw)
 		}
 		use(one).wants(t, 403, "M_FORBIDDEN")
+		before := token()
+		alice.post(t, "/logout/all", "{}").ok(t)
+		use(before).wants(t, 403, "M_FORBIDDEN")
+		alice.token = h.call(t, "", "POST", "/login", body{"type": "m.login.password", "password": "pass-alice",
+			"identifier": body{"type": "m.id.user", "user": "alice"}}).ok(t).Get("access_token").String()
 		two := token()
 		clock.forward(2*time.Minute + time.Second)
 		use(two).wants(t, 403, "M_FORBIDDEN")
