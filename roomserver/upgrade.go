@@ -99,9 +99,9 @@ func (u *upgrade) try(ctx context.Context) (matrix.RoomID, error) {
 	if u.old.membership(u.User) != "join" {
 		return "", notIn(u.User)
 	}
-	state := u.transferable()
-	if u.old.cur.err != nil {
-		return "", u.old.cur.err
+	state, err := u.transferable()
+	if err != nil {
+		return "", err
 	}
 	if err := u.bury(ctx); err != nil {
 		return "", err

@@ -2,6 +2,7 @@ package roomserver
 
 import (
 	"encoding/json"
+	"net/http"
 	"slices"
 
 	"github.com/tidwall/gjson"
@@ -38,7 +39,7 @@ const (
 )
 
 // transferable returns the state of the old room that the new one gets.
-func (u *upgrade) transferable() (state []policy.StateEvent) {
+func (u *upgrade) transferable() (state []policy.StateEvent, err error) {
 	v := u.old.cur
 	for _, typ := range transferredTypes {
 		e := v.Event(typ, "")
@@ -56,6 +57,17 @@ func (u *upgrade) transferable() (state []policy.StateEvent) {
 			state = append(state, policy.StateEvent{Type: typ, Content: content})
 		}
 	}
+	v.Each("m.room.member", func(e *event.Event) bool {
+		if key, _ := e.StateKey(); e.Membership() == "ban" {
+			ban := content{Membership: "ban", Reason: stringField(e.Content(), "reason")}
+			state = append(state, policy.StateEvent{Type: "m.room.member", StateKey: key, Content: marshal(ban)})
+		}
+		return len(state) <= maxTransferred
+	})
+	if len(state) > maxTransferred { // who is banned must not come in by the new room
+		return nil, matrix.NewError(http.StatusBadRequest, "M_INVALID_ROOM_STATE",
+			"the room has more than %d bans, which the new one cannot take over: lift some first", maxTransferred)
+	}
 	for _, typ := range keyedTypes {
 		v.Each(typ, func(e *event.Event) bool {
 			key, _ := e.StateKey()
@@ -65,14 +77,7 @@ func (u *upgrade) transferable() (state []policy.StateEvent) {
 			return len(state) < maxTransferred
 		})
 	}
-	v.Each("m.room.member", func(e *event.Event) bool {
-		if key, _ := e.StateKey(); e.Membership() == "ban" {
-			ban := content{Membership: "ban", Reason: stringField(e.Content(), "reason")}
-			state = append(state, policy.StateEvent{Type: "m.room.member", StateKey: key, Content: marshal(ban)})
-		}
-		return len(state) < maxTransferred
-	})
-	return state
+	return state, v.err
 }
 
 // joinRules returns the join rules of the old room in words that the version
