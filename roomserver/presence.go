@@ -88,7 +88,8 @@ func (s *Server) PresenceOf(user matrix.UserID) (out Presence, ok bool) {
 	ago := max(s.now().Sub(one.active), time.Millisecond) // 0 would be left out
 	out = Presence{State: one.state, ActiveAgo: ago.Milliseconds(), Active: one.state == presenceOnline && ago < activeFor}
 	if one.status != "" {
-		out.Status = &one.status
+		status := one.status // which others may change once the lock is released
+		out.Status = &status
 	}
 	return out, true
 }
