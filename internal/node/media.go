@@ -42,7 +42,7 @@ func (n *Node) openMedia(ctx context.Context) error {
 	if n.Media, err = media.New(o); err != nil || !c.URLPreviews {
 		return err
 	}
-	guard := &client.Guard{Allow: n.config.Federation.AllowRanges}
+	guard := new(client.Guard) // federation.allow_ranges is for partners' servers, not for pages of the intranet
 	n.previews = preview.New(preview.Options{Dial: guard.DialContext, Pictures: n.Media})
 	return nil
 }
