@@ -97,6 +97,7 @@ class Beffroi(Server):
         self.allow(partners)
         config = {
             "server_name": self.name, "data": self.data, "development": True, "policy": self.policy,
+            "policy_impact": 100,  # the stories close a peer out by a change of the file alone
             "trust_ca": self.path("ca.pem"), "public_url": self.url,
             "client": {"listen": f"127.0.0.1:{self.client_port}"},
             "federation": {"listen": f"127.0.0.1:{self.port}", "allow_ranges": ["127.0.0.0/8", "::1/128"]},
