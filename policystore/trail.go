@@ -36,50 +36,39 @@ func (s *Store) Audit(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 
 // Audit is [Store.Audit] on a database, for commands.
 func Audit(ctx context.Context, db *storage.DB, f Filter) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
-		for {
-			var page []policies.Entry
-			if err := db.View(ctx, func(r *storage.Reader) (err error) {
-				page, err = policies.Page(ctx, r, f)
-				return err
-			}); err != nil {
-				yield(Entry{}, err)
-				return
-			}
-			for _, e := range page {
-				if !yield(e, nil) {
-					return
-				}
-				f.After = e.Seq
-			}
-			if len(page) == 0 {
-				return
-			}
-		}
-	}
+	return pages(ctx, db, f.After, func(ctx context.Context, r *storage.Reader, after int64) ([]Entry, error) {
+		f.After = after
+		return policies.Page(ctx, r, f)
+	})
 }
 
 // Lines returns the lines of the trail after a place as they were written, with
 // the repeats that [Audit] counts together: each holds the hash of the one
 // before. It ends after the first error.
 func Lines(ctx context.Context, db *storage.DB, after int64) iter.Seq2[Entry, error] {
+	return pages(ctx, db, after, policies.Lines)
+}
+
+// pages returns the lines after a place, of which page reads the next few.
+func pages(ctx context.Context, db *storage.DB, after int64,
+	page func(ctx context.Context, r *storage.Reader, after int64) ([]Entry, error)) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		for {
-			var page []policies.Entry
+		for at := after; ; {
+			var list []Entry
 			if err := db.View(ctx, func(r *storage.Reader) (err error) {
-				page, err = policies.Lines(ctx, r, after)
+				list, err = page(ctx, r, at)
 				return err
 			}); err != nil {
 				yield(Entry{}, err)
 				return
 			}
-			for _, e := range page {
+			for _, e := range list {
 				if !yield(e, nil) {
 					return
 				}
-				after = e.Seq
+				at = e.Seq
 			}
-			if len(page) == 0 {
+			if len(list) == 0 {
 				return
 			}
 		}
