@@ -68,28 +68,9 @@ func (s *Server) followRooms(ctx context.Context) error {
 
 // dropRemoved removes files of rooms that are gone.
 func (s *Server) dropRemoved(ctx context.Context) error {
-	for {
-		n := 0
-		if _, err := s.DB.Append(ctx, func(ctx context.Context, tx *storage.Tx) error {
-			r, err := tx.Snapshot(ctx)
-			if err != nil {
-				return err
-			}
-			list, err := files.OfRemovedRooms(ctx, r, s.Now().Add(-minRoomAge).UnixMilli(), stepFiles)
-			if err != nil {
-				return err
-			}
-			n = len(list)
-			_, err = files.Drop(ctx, tx, list)
-			return err
-		}); err != nil {
-			return err
-		}
-		if n > 0 {
-			s.mayOrphan()
-		}
-		if n < stepFiles {
-			return nil
-		}
-	}
+	before := s.Now().Add(-minRoomAge).UnixMilli()
+	_, err := s.dropAll(ctx, func(ctx context.Context, r *storage.Reader) ([]matrix.MXC, error) {
+		return files.OfRemovedRooms(ctx, r, before, stepFiles)
+	})
+	return err
 }

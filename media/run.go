@@ -119,6 +119,18 @@ func (s *Server) retire(ctx context.Context) error {
 }
 
 func (s *Server) retireOlder(ctx context.Context, local bool, before int64) error {
+	n, err := s.dropAll(ctx, func(ctx context.Context, r *storage.Reader) ([]matrix.MXC, error) {
+		return files.Unused(ctx, r, local, before, stepFiles)
+	})
+	if n > 0 {
+		s.log.InfoContext(ctx, "files that nobody looked at were removed", "local", local, "files", n)
+	}
+	return err
+}
+
+// dropAll removes what next lists, stepFiles in a commit, until it lists no
+// more, and returns how many files that were.
+func (s *Server) dropAll(ctx context.Context, next func(context.Context, *storage.Reader) ([]matrix.MXC, error)) (dropped int, err error) {
 	for {
 		n := 0
 		if _, err := s.DB.Append(ctx, func(ctx context.Context, tx *storage.Tx) error {
@@ -126,7 +138,7 @@ func (s *Server) retireOlder(ctx context.Context, local bool, before int64) erro
 			if err != nil {
 				return err
 			}
-			list, err := files.Unused(ctx, r, local, before, stepFiles)
+			list, err := next(ctx, r)
 			if err != nil {
 				return err
 			}
@@ -134,14 +146,13 @@ func (s *Server) retireOlder(ctx context.Context, local bool, before int64) erro
 			_, err = files.Drop(ctx, tx, list)
 			return err
 		}); err != nil {
-			return err
+			return dropped, err
 		}
-		if n > 0 {
-			s.log.InfoContext(ctx, "files that nobody looked at were removed", "local", local, "files", n)
+		if dropped += n; n > 0 {
 			s.mayOrphan()
 		}
 		if n < stepFiles {
-			return nil
+			return dropped, nil
 		}
 	}
 }
