@@ -52,13 +52,6 @@ type cell struct {
 // that everybody may join.
 var errCannotBe = errors.New("such a room cannot be")
 
-// notYet skips a way that this server does not offer.
-func (c *cell) notYet(r reply) {
-	if r.status == http.StatusNotFound && r.Get("errcode").String() == "M_UNRECOGNIZED" {
-		c.t.Skip("this server has no such call")
-	}
-}
-
 // expectation is a line of the table: what must come of a way for an account,
 // by access rule.
 type expectation struct {
