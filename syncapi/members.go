@@ -37,13 +37,7 @@ func (a *answer) readMembers(ctx context.Context) error {
 		if !rm.whole && !a.filter.redundant() {
 			need = &maybe
 		}
-		seen := make(map[matrix.UserID]bool)
-		add := func(user matrix.UserID) {
-			if !seen[user] {
-				seen[user] = true
-				*need = append(*need, rooms.MemberKey{RoomNID: rm.RoomNID, User: user})
-			}
-		}
+		add := membersOnce(rm.RoomNID, need)
 		for _, e := range rm.timeline {
 			add(e.Sender())
 		}
@@ -57,6 +51,22 @@ func (a *answer) readMembers(ctx context.Context) error {
 	if len(maybe) > 0 {
 		keys = append(keys, a.s.notifier.lacking(a.account, a.req.Device, a.from, maybe)...)
 	}
+	return a.loadMembers(ctx, keys)
+}
+
+// membersOnce returns what adds members of a room to a list, each once.
+func membersOnce(roomNID int64, list *[]rooms.MemberKey) func(matrix.UserID) {
+	seen := make(map[matrix.UserID]bool)
+	return func(user matrix.UserID) {
+		if !seen[user] {
+			seen[user] = true
+			*list = append(*list, rooms.MemberKey{RoomNID: roomNID, User: user})
+		}
+	}
+}
+
+// loadMembers reads the memberships that an answer needs beside what changed.
+func (a *answer) loadMembers(ctx context.Context, keys []rooms.MemberKey) error {
 	found, err := rooms.MemberEventsOf(ctx, a.r, keys, a.rules)
 	for key, e := range found {
 		rm := a.rooms[key.RoomNID]

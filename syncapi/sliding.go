@@ -104,23 +104,13 @@ func (s *Server) Slide(ctx context.Context, req *SlidingRequest) (json.RawMessag
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-s.notifier.ready:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if err := s.attend(ctx, req.User, req.SetPresence); err != nil {
+	acc, w, err := s.enter(ctx, req.User, req.Device, req.SetPresence)
+	if err != nil {
 		return nil, err
 	}
+	defer func() { s.notifier.leave(acc, w, time.Now()) }()
 	if err := s.notifier.level(ctx); err != nil {
 		return nil, err
-	}
-	acc, w, loaded := s.notifier.watch(req.User, req.Device, time.Now())
-	defer func() { s.notifier.leave(acc, w, time.Now()) }()
-	if !loaded {
-		if err := s.load(ctx, acc); err != nil {
-			return nil, err
-		}
 	}
 	sl.account = acc
 	if err := sl.seen(ctx); err != nil {

@@ -123,13 +123,7 @@ func (a *slideAnswer) readLazy(ctx context.Context) error {
 		if p.initial || p.limited {
 			need = &keys
 		}
-		seen := make(map[matrix.UserID]bool)
-		add := func(user matrix.UserID) {
-			if !seen[user] {
-				seen[user] = true
-				*need = append(*need, rooms.MemberKey{RoomNID: rm.RoomNID, User: user})
-			}
-		}
+		add := membersOnce(rm.RoomNID, need)
 		for _, e := range rm.timeline {
 			add(e.Sender())
 			if key, ok := e.StateKey(); ok && e.Type() == typeMember {
@@ -138,16 +132,7 @@ func (a *slideAnswer) readLazy(ctx context.Context) error {
 		}
 	}
 	keys = append(keys, a.s.notifier.lackingMembers(a, maybe)...)
-	found, err := rooms.MemberEventsOf(ctx, a.r, keys, a.rules)
-	for key, e := range found {
-		rm := a.rooms[key.RoomNID]
-		if rm.needed == nil {
-			rm.needed = make(map[event.StateTuple]int64)
-		}
-		rm.needed[e.StateTuple()] = e.NID
-		a.loaded[e.NID] = e
-	}
-	return err
+	return a.loadMembers(ctx, keys)
 }
 
 // chooseState finds out which state events are told.

@@ -40,21 +40,11 @@ func (s *Server) Sync(ctx context.Context, req Request) (json.RawMessage, error)
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-s.notifier.ready:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if err := s.attend(ctx, req.User, req.SetPresence); err != nil {
+	acc, w, err := s.enter(ctx, req.User, req.Device, req.SetPresence)
+	if err != nil {
 		return nil, err
 	}
-	acc, w, loaded := s.notifier.watch(req.User, req.Device, time.Now())
 	defer func() { s.notifier.leave(acc, w, time.Now()) }()
-	if !loaded {
-		if err := s.load(ctx, acc); err != nil {
-			return nil, err
-		}
-	}
 	if since == nil || req.FullState {
 		out, _, _, err := s.answer(ctx, acc, &req, f, since)
 		return out, err
@@ -63,6 +53,27 @@ func (s *Server) Sync(ctx context.Context, req Request) (json.RawMessage, error)
 		return nil, err
 	}
 	return s.poll(ctx, acc, w, &req, f, *since)
+}
+
+// enter has a device watched until it leaves, which it must where there is no
+// error, and notes that its user is there.
+func (s *Server) enter(ctx context.Context, user matrix.UserID, device matrix.DeviceID, presence string) (*account, *waiter, error) {
+	select {
+	case <-s.notifier.ready:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	if err := s.attend(ctx, user, presence); err != nil {
+		return nil, nil, err
+	}
+	acc, w, loaded := s.notifier.watch(user, device, time.Now())
+	if !loaded {
+		if err := s.load(ctx, acc); err != nil {
+			s.notifier.leave(acc, w, time.Now())
+			return nil, nil, err
+		}
+	}
+	return acc, w, nil
 }
 
 // attend notes that a user is there by asking. "" and offline say nothing.
