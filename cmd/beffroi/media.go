@@ -63,6 +63,17 @@ func selectionFlags(cmd *cobra.Command) func(args []string) (media.Selection, er
 }
 
 func mediaChangeCommand(name, short, done string, change func(context.Context, *storage.DB, media.Selection) (int64, error)) *cobra.Command {
+	return mediaSelectionCommand(name, short, func(cmd *cobra.Command, db *storage.DB, s media.Selection) error {
+		n, err := change(cmd.Context(), db, s)
+		if err == nil {
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d files are %s\n", n, done)
+		}
+		return err
+	})
+}
+
+// mediaSelectionCommand is a command on the files that its flags select.
+func mediaSelectionCommand(name, short string, run func(cmd *cobra.Command, db *storage.DB, s media.Selection) error) *cobra.Command {
 	cmd := &cobra.Command{Use: name + " [MXC]", Args: cobra.MaximumNArgs(1), Short: short}
 	flags := config.AddFlags(cmd.Flags())
 	selection := selectionFlags(cmd)
@@ -72,13 +83,7 @@ func mediaChangeCommand(name, short, done string, change func(context.Context, *
 		if err != nil {
 			return err
 		}
-		return withDatabase(cmd, flags, func(_ *config.Config, db *storage.DB) error {
-			n, err := change(cmd.Context(), db, s)
-			if err == nil {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d files are %s\n", n, done)
-			}
-			return err
-		})
+		return withDatabase(cmd, flags, func(_ *config.Config, db *storage.DB) error { return run(cmd, db, s) })
 	}
 	return cmd
 }
@@ -87,36 +92,25 @@ func mediaChangeCommand(name, short, done string, change func(context.Context, *
 const listedFiles = 500
 
 func mediaListCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "list [MXC]", Args: cobra.MaximumNArgs(1), Short: "List files, and what the scanner found"}
-	flags := config.AddFlags(cmd.Flags())
-	selection := selectionFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cmd.SilenceUsage = true
-		s, err := selection(args)
-		if err != nil {
-			return err
-		}
-		return withDatabase(cmd, flags, func(_ *config.Config, db *storage.DB) error {
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			var after matrix.MXC
-			for {
-				list, err := media.List(cmd.Context(), db, s, after, listedFiles)
-				if err != nil {
+	return mediaSelectionCommand("list", "List files, and what the scanner found", func(cmd *cobra.Command, db *storage.DB, s media.Selection) error {
+		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+		var after matrix.MXC
+		for {
+			list, err := media.List(cmd.Context(), db, s, after, listedFiles)
+			if err != nil {
+				return err
+			}
+			for _, f := range list {
+				after = f.MXC
+				if err := printFile(w, f); err != nil {
 					return err
 				}
-				for _, f := range list {
-					after = f.MXC
-					if err := printFile(w, f); err != nil {
-						return err
-					}
-				}
-				if len(list) < listedFiles {
-					return w.Flush()
-				}
 			}
-		})
-	}
-	return cmd
+			if len(list) < listedFiles {
+				return w.Flush()
+			}
+		}
+	})
 }
 
 func printFile(w io.Writer, f media.Listed) error {
