@@ -120,15 +120,10 @@ func (p page) dropImage() {
 
 // embed asks an oEmbed provider for what a page does not say itself.
 func (s *Server) embed(ctx context.Context, base *url.URL, found page, link string) {
-	ref, err := url.Parse(link)
-	if link == "" || err != nil || found["og:title"] != nil && found["og:image"] != nil {
+	if found["og:title"] != nil && found["og:image"] != nil {
 		return
 	}
-	u, err := parse(base.ResolveReference(ref).String())
-	if err != nil {
-		return
-	}
-	res, err := s.get(ctx, u)
+	res, err := s.follow(ctx, base, link)
 	if err != nil {
 		return
 	}

@@ -231,19 +231,27 @@ func (s *Server) get(ctx context.Context, u *url.URL) (*http.Response, error) {
 	return res, nil
 }
 
+// follow fetches what a page links to. "" is no link.
+func (s *Server) follow(ctx context.Context, base *url.URL, link string) (*http.Response, error) {
+	ref, err := url.Parse(link)
+	if err == nil && link == "" {
+		err = errors.New("no link")
+	}
+	if err != nil {
+		return nil, err
+	}
+	u, err := parse(base.ResolveReference(ref).String())
+	if err != nil {
+		return nil, err
+	}
+	return s.get(ctx, u)
+}
+
 // pictureAt fetches the picture that a page names.
 func (s *Server) pictureAt(ctx context.Context, user matrix.UserID, base *url.URL, found page) {
 	name, _ := found["og:image"].(string)
 	found.dropImage()
-	ref, err := url.Parse(name)
-	if name == "" || err != nil {
-		return
-	}
-	u, err := parse(base.ResolveReference(ref).String())
-	if err != nil {
-		return
-	}
-	res, err := s.get(ctx, u)
+	res, err := s.follow(ctx, base, name)
 	if err != nil {
 		return
 	}
