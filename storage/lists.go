@@ -12,6 +12,17 @@ import (
 // prepared statements stays small.
 var listSizes = [...]int{1, 8, 64, 500}
 
+// Column returns the one column of a query, row by row.
+func Column[T any](ctx context.Context, r *Reader, query string, args ...any) (list []T, err error) {
+	err = r.Each(ctx, query, args, func(rows *sql.Rows) error {
+		var value T
+		err := rows.Scan(&value)
+		list = append(list, value)
+		return err
+	})
+	return list, err
+}
+
 // EachIn runs a query once for every 500 values of a list and calls scan for
 // each row. In the text, $LIST stands where the placeholders go, after every
 // numbered placeholder: args are $1 to $n and the list begins at $n+1. The

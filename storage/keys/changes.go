@@ -69,15 +69,9 @@ func Changes(ctx context.Context, r *storage.Reader, after, upto storage.Positio
 
 // ChangedUsers returns the accounts that viewer sees changed after a position
 // and not after upto, each once. The caller keeps those that share a room.
-func ChangedUsers(ctx context.Context, r *storage.Reader, viewer matrix.UserID, after, upto storage.Position) (list []matrix.UserID, err error) {
+func ChangedUsers(ctx context.Context, r *storage.Reader, viewer matrix.UserID, after, upto storage.Position) ([]matrix.UserID, error) {
 	const q = `
 		SELECT DISTINCT user_id FROM device_changes
 		WHERE pos > $1 AND pos <= $2 AND (only_for = '' OR only_for = $3)`
-	err = r.Each(ctx, q, []any{int64(after), int64(upto), string(viewer)}, func(rows *sql.Rows) error {
-		var user matrix.UserID
-		err := rows.Scan(&user)
-		list = append(list, user)
-		return err
-	})
-	return list, err
+	return storage.Column[matrix.UserID](ctx, r, q, int64(after), int64(upto), string(viewer))
 }

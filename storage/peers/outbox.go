@@ -212,12 +212,7 @@ func NewEDUs(ctx context.Context, r *storage.Reader, after storage.Position) ([]
 }
 
 func destinationsOf(ctx context.Context, r *storage.Reader, q string, args ...any) (out []matrix.ServerName, err error) {
-	err = r.Each(ctx, q, args, func(rows *sql.Rows) error {
-		var name matrix.ServerName
-		err := rows.Scan(&name)
-		out = append(out, name)
-		return err
-	})
+	out, err = storage.Column[matrix.ServerName](ctx, r, q, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read destinations: %w", err)
 	}

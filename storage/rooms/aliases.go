@@ -2,7 +2,6 @@ package rooms
 
 import (
 	"context"
-	"database/sql"
 	"net/http"
 
 	"beffroi/matrix"
@@ -27,15 +26,9 @@ func ByAlias(ctx context.Context, r *storage.Reader, alias matrix.RoomAlias) (a 
 }
 
 // AliasesOf returns the aliases of this server for a room.
-func AliasesOf(ctx context.Context, r *storage.Reader, room matrix.RoomID) (found []matrix.RoomAlias, err error) {
+func AliasesOf(ctx context.Context, r *storage.Reader, room matrix.RoomID) ([]matrix.RoomAlias, error) {
 	const q = `SELECT alias FROM aliases WHERE room_id = $1 ORDER BY alias`
-	err = r.Each(ctx, q, []any{string(room)}, func(rows *sql.Rows) error {
-		var alias matrix.RoomAlias
-		err := rows.Scan(&alias)
-		found = append(found, alias)
-		return err
-	})
-	return found, err
+	return storage.Column[matrix.RoomAlias](ctx, r, q, string(room))
 }
 
 // AddAlias gives a room a name. A name that is taken is a 409 M_UNKNOWN.

@@ -164,15 +164,9 @@ func (s State) redo(changes []Delta) {
 
 // DueCheckpoints returns rooms whose state has changed so much since their
 // last checkpoint that another is due.
-func DueCheckpoints(ctx context.Context, r *storage.Reader, limit int) (roomNIDs []int64, err error) {
+func DueCheckpoints(ctx context.Context, r *storage.Reader, limit int) ([]int64, error) {
 	const q = `SELECT room_nid FROM rooms WHERE deltas >= delta_limit AND deleted = 0 ORDER BY room_nid LIMIT $1`
-	err = r.Each(ctx, q, []any{limit}, func(rows *sql.Rows) error {
-		var nid int64
-		err := rows.Scan(&nid)
-		roomNIDs = append(roomNIDs, nid)
-		return err
-	})
-	return roomNIDs, err
+	return storage.Column[int64](ctx, r, q, limit)
 }
 
 // Checkpoint is a state of a room that is to be kept.

@@ -49,15 +49,9 @@ func AddJob(ctx context.Context, tx *storage.Tx, j Job) (id int64, err error) {
 
 // WaitingJobs returns the numbers of jobs that are not finished, the oldest
 // first.
-func WaitingJobs(ctx context.Context, r *storage.Reader, limit int) (ids []int64, err error) {
+func WaitingJobs(ctx context.Context, r *storage.Reader, limit int) ([]int64, error) {
 	const q = `SELECT job_id FROM jobs WHERE finished_at = 0 ORDER BY job_id LIMIT $1`
-	err = r.Each(ctx, q, []any{limit}, func(rows *sql.Rows) error {
-		var id int64
-		err := rows.Scan(&id)
-		ids = append(ids, id)
-		return err
-	})
-	return ids, err
+	return storage.Column[int64](ctx, r, q, limit)
 }
 
 // JobsSince returns the jobs with a number above after, the oldest first.

@@ -65,30 +65,18 @@ func RoomsOf(ctx context.Context, r *storage.Reader, user matrix.UserID) ([]Memb
 }
 
 // JoinedRooms returns the IDs of the rooms that a user has joined.
-func JoinedRooms(ctx context.Context, r *storage.Reader, user matrix.UserID) (found []matrix.RoomID, err error) {
+func JoinedRooms(ctx context.Context, r *storage.Reader, user matrix.UserID) ([]matrix.RoomID, error) {
 	const q = `SELECT r.room_id FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
 		WHERE m.user_id = $1 AND m.membership = 'join' ORDER BY r.room_id`
-	err = r.Each(ctx, q, []any{string(user)}, func(rows *sql.Rows) error {
-		var id matrix.RoomID
-		err := rows.Scan(&id)
-		found = append(found, id)
-		return err
-	})
-	return found, err
+	return storage.Column[matrix.RoomID](ctx, r, q, string(user))
 }
 
 // PresentRooms returns the rooms that a user has joined, is invited to or
 // knocks on.
-func PresentRooms(ctx context.Context, r *storage.Reader, user matrix.UserID) (found []matrix.RoomID, err error) {
+func PresentRooms(ctx context.Context, r *storage.Reader, user matrix.UserID) ([]matrix.RoomID, error) {
 	const q = `SELECT r.room_id FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
 		WHERE m.user_id = $1 AND m.membership IN ('join', 'invite', 'knock') ORDER BY r.room_id`
-	err = r.Each(ctx, q, []any{string(user)}, func(rows *sql.Rows) error {
-		var id matrix.RoomID
-		err := rows.Scan(&id)
-		found = append(found, id)
-		return err
-	})
-	return found, err
+	return storage.Column[matrix.RoomID](ctx, r, q, string(user))
 }
 
 // MemberChanges returns the memberships that changed after a position, in
@@ -99,15 +87,9 @@ func MemberChanges(ctx context.Context, r *storage.Reader, after storage.Positio
 }
 
 // Servers returns the servers that have a joined member in a room.
-func Servers(ctx context.Context, r *storage.Reader, roomNID int64) (found []matrix.ServerName, err error) {
+func Servers(ctx context.Context, r *storage.Reader, roomNID int64) ([]matrix.ServerName, error) {
 	const q = `SELECT DISTINCT server FROM memberships WHERE room_nid = $1 AND membership = 'join' ORDER BY server`
-	err = r.Each(ctx, q, []any{roomNID}, func(rows *sql.Rows) error {
-		var name matrix.ServerName
-		err := rows.Scan(&name)
-		found = append(found, name)
-		return err
-	})
-	return found, err
+	return storage.Column[matrix.ServerName](ctx, r, q, roomNID)
 }
 
 // ServerJoined reports whether a server has a joined member in a room.
@@ -122,30 +104,18 @@ func ServerJoined(ctx context.Context, r *storage.Reader, roomNID int64, server 
 }
 
 // JoinedOf returns joined members of one server in a room.
-func JoinedOf(ctx context.Context, r *storage.Reader, roomNID int64, server matrix.ServerName, limit int) (found []matrix.UserID, err error) {
+func JoinedOf(ctx context.Context, r *storage.Reader, roomNID int64, server matrix.ServerName, limit int) ([]matrix.UserID, error) {
 	const q = `SELECT user_id FROM memberships WHERE room_nid = $1 AND membership = 'join' AND server = $2 ORDER BY user_id LIMIT $3`
-	err = r.Each(ctx, q, []any{roomNID, string(server), limit}, func(rows *sql.Rows) error {
-		var user matrix.UserID
-		err := rows.Scan(&user)
-		found = append(found, user)
-		return err
-	})
-	return found, err
+	return storage.Column[matrix.UserID](ctx, r, q, roomNID, string(server), limit)
 }
 
 // SharedServers returns the servers with a joined member in a room that the
 // user has joined too: who must hear of a change of the user's devices.
-func SharedServers(ctx context.Context, r *storage.Reader, user matrix.UserID) (found []matrix.ServerName, err error) {
+func SharedServers(ctx context.Context, r *storage.Reader, user matrix.UserID) ([]matrix.ServerName, error) {
 	const q = `SELECT DISTINCT o.server FROM memberships m
 		JOIN memberships o ON o.room_nid = m.room_nid AND o.membership = 'join'
 		WHERE m.user_id = $1 AND m.membership = 'join'`
-	err = r.Each(ctx, q, []any{string(user)}, func(rows *sql.Rows) error {
-		var name matrix.ServerName
-		err := rows.Scan(&name)
-		found = append(found, name)
-		return err
-	})
-	return found, err
+	return storage.Column[matrix.ServerName](ctx, r, q, string(user))
 }
 
 // ShareRoom returns those of the users who have joined a room that the user

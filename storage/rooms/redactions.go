@@ -17,15 +17,9 @@ func AddPendingRedaction(tx *storage.Tx, roomNID int64, target, redaction matrix
 }
 
 // PendingRedactions returns the redactions that wait for an event.
-func PendingRedactions(ctx context.Context, r *storage.Reader, roomNID int64, target matrix.EventID) (found []matrix.EventID, err error) {
+func PendingRedactions(ctx context.Context, r *storage.Reader, roomNID int64, target matrix.EventID) ([]matrix.EventID, error) {
 	const q = `SELECT redaction_id FROM pending_redactions WHERE room_nid = $1 AND target_id = $2 ORDER BY redaction_id`
-	err = r.Each(ctx, q, []any{roomNID, string(target)}, func(rows *sql.Rows) error {
-		var id matrix.EventID
-		err := rows.Scan(&id)
-		found = append(found, id)
-		return err
-	})
-	return found, err
+	return storage.Column[matrix.EventID](ctx, r, q, roomNID, string(target))
 }
 
 // AnyPendingRedaction reports whether a redaction waits for one of some events.

@@ -66,13 +66,7 @@ func ThreadSubscriptions(ctx context.Context, r *storage.Reader, user matrix.Use
 
 // UsersWithSubscriptions returns the users whose thread subscriptions changed
 // after a position and not after upto, for waking those who wait.
-func UsersWithSubscriptions(ctx context.Context, r *storage.Reader, after, upto storage.Position) (found []matrix.UserID, err error) {
+func UsersWithSubscriptions(ctx context.Context, r *storage.Reader, after, upto storage.Position) ([]matrix.UserID, error) {
 	const q = `SELECT DISTINCT user_id FROM thread_subscriptions WHERE pos > $1 AND pos <= $2`
-	err = r.Each(ctx, q, []any{int64(after), int64(upto)}, func(rows *sql.Rows) error {
-		var user matrix.UserID
-		err := rows.Scan(&user)
-		found = append(found, user)
-		return err
-	})
-	return found, err
+	return storage.Column[matrix.UserID](ctx, r, q, int64(after), int64(upto))
 }

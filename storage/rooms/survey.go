@@ -140,26 +140,14 @@ func Crowds(ctx context.Context, r *storage.Reader, from, to int64) (found []Cro
 }
 
 // RoomsAfter returns the numbers of the next rooms, at most limit.
-func RoomsAfter(ctx context.Context, r *storage.Reader, nid int64, limit int) (found []int64, err error) {
+func RoomsAfter(ctx context.Context, r *storage.Reader, nid int64, limit int) ([]int64, error) {
 	const q = `SELECT room_nid FROM rooms WHERE room_nid > $1 ORDER BY room_nid LIMIT $2`
-	err = r.Each(ctx, q, []any{nid, limit}, func(rows *sql.Rows) error {
-		var n int64
-		err := rows.Scan(&n)
-		found = append(found, n)
-		return err
-	})
-	return found, err
+	return storage.Column[int64](ctx, r, q, nid, limit)
 }
 
 // SomeOf returns a few who are present in a room in one way, of one server.
-func SomeOf(ctx context.Context, r *storage.Reader, c Crowd, limit int) (found []matrix.UserID, err error) {
+func SomeOf(ctx context.Context, r *storage.Reader, c Crowd, limit int) ([]matrix.UserID, error) {
 	const q = `SELECT user_id FROM memberships WHERE room_nid = $1 AND membership = $2 AND server = $3
 		ORDER BY user_id LIMIT $4`
-	err = r.Each(ctx, q, []any{c.RoomNID, c.Membership, string(c.Server), limit}, func(rows *sql.Rows) error {
-		var u matrix.UserID
-		err := rows.Scan(&u)
-		found = append(found, u)
-		return err
-	})
-	return found, err
+	return storage.Column[matrix.UserID](ctx, r, q, c.RoomNID, c.Membership, string(c.Server), limit)
 }

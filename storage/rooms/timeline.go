@@ -105,15 +105,9 @@ func DeepestEdge(ctx context.Context, r *storage.Reader, roomNID int64) (depth i
 
 // Edges returns where the history of a room can be asked for, below events
 // deeper than a depth, the latest first.
-func Edges(ctx context.Context, r *storage.Reader, roomNID, deeper int64, limit int) (found []matrix.EventID, err error) {
+func Edges(ctx context.Context, r *storage.Reader, roomNID, deeper int64, limit int) ([]matrix.EventID, error) {
 	const q = `SELECT event_id FROM backward_edges WHERE room_nid = $1 AND depth > $2 ORDER BY depth DESC, event_id LIMIT $3`
-	err = r.Each(ctx, q, []any{roomNID, deeper, limit}, func(rows *sql.Rows) error {
-		var id matrix.EventID
-		err := rows.Scan(&id)
-		found = append(found, id)
-		return err
-	})
-	return found, err
+	return storage.Column[matrix.EventID](ctx, r, q, roomNID, deeper, limit)
 }
 
 var insertTransaction = storage.NewInsert("transactions",

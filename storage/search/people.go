@@ -125,16 +125,10 @@ func Hidden(ctx context.Context, r *storage.Reader, typ string, users []matrix.U
 // Touched returns the accounts whose place among people may have changed with
 // from < pos ≤ to: they are new or gone, or changed their profile, or the
 // account data of a type.
-func Touched(ctx context.Context, r *storage.Reader, typ string, from, to storage.Position) (users []matrix.UserID, err error) {
+func Touched(ctx context.Context, r *storage.Reader, typ string, from, to storage.Position) ([]matrix.UserID, error) {
 	const q = `SELECT user_id FROM users WHERE sessions > $1 AND sessions <= $2
 		UNION SELECT user_id FROM profiles WHERE pos > $3 AND pos <= $4
 		UNION SELECT user_id FROM account_data WHERE pos > $5 AND pos <= $6 AND type = $7 AND room_id = ''`
 	args := []any{int64(from), int64(to), int64(from), int64(to), int64(from), int64(to), typ}
-	err = r.Each(ctx, q, args, func(rows *sql.Rows) error {
-		var user matrix.UserID
-		err := rows.Scan(&user)
-		users = append(users, user)
-		return err
-	})
-	return users, err
+	return storage.Column[matrix.UserID](ctx, r, q, args...)
 }

@@ -57,15 +57,9 @@ func AccountDataAfter(ctx context.Context, r *storage.Reader, user matrix.UserID
 
 // UsersWithAccountData returns the accounts whose account data changed after a
 // position and not after upto, for waking those who wait.
-func UsersWithAccountData(ctx context.Context, r *storage.Reader, after, upto storage.Position) (list []matrix.UserID, err error) {
+func UsersWithAccountData(ctx context.Context, r *storage.Reader, after, upto storage.Position) ([]matrix.UserID, error) {
 	const q = `SELECT DISTINCT user_id FROM account_data WHERE pos > $1 AND pos <= $2`
-	err = r.Each(ctx, q, []any{int64(after), int64(upto)}, func(rows *sql.Rows) error {
-		var user matrix.UserID
-		err := rows.Scan(&user)
-		list = append(list, user)
-		return err
-	})
-	return list, err
+	return storage.Column[matrix.UserID](ctx, r, q, int64(after), int64(upto))
 }
 
 // AccountDataSize returns how many entries an account has and their bytes,

@@ -2,7 +2,6 @@ package users
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"beffroi/matrix"
@@ -142,15 +141,9 @@ func AddDeparture(ctx context.Context, tx *storage.Tx, user matrix.UserID, at in
 }
 
 // Departures returns at most limit accounts that have to leave their rooms.
-func Departures(ctx context.Context, r *storage.Reader, limit int) (list []matrix.UserID, err error) {
+func Departures(ctx context.Context, r *storage.Reader, limit int) ([]matrix.UserID, error) {
 	const q = `SELECT user_id FROM departures ORDER BY at, user_id LIMIT $1`
-	err = r.Each(ctx, q, []any{limit}, func(rows *sql.Rows) error {
-		var user matrix.UserID
-		err := rows.Scan(&user)
-		list = append(list, user)
-		return err
-	})
-	return list, err
+	return storage.Column[matrix.UserID](ctx, r, q, limit)
 }
 
 // Departed notes that an account has left its rooms.
