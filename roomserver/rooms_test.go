@@ -105,22 +105,7 @@ func TestManyWritersInOneRoomNeverFork(t *testing.T) {
 			})
 		}
 		group.Wait()
-		must(t, db.View(t.Context(), func(r *storage.Reader) error {
-			row, err := rooms.ByID(t.Context(), r, room)
-			if err != nil {
-				return err
-			}
-			if len(row.Tips) != 1 {
-				t.Errorf("%d tips", len(row.Tips))
-			}
-			events, err := rooms.Timeline(t.Context(), r, row.NID, 0, 1<<60, 1000, false)
-			for i, e := range events[1:] {
-				if prev := e.PrevEvents(); len(prev) != 1 || prev[0] != events[i].ID() {
-					t.Errorf("event %d follows %v, not %s", i+1, prev, events[i].ID())
-				}
-			}
-			return err
-		}))
+		checkLine(t, one, room, writers*each)
 		verify(t, one)
 	})
 }
