@@ -2,6 +2,7 @@ package roomserver
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -158,7 +159,7 @@ func listRooms(ctx context.Context, r *storage.Reader, page *DirectoryPage, skip
 	if err != nil {
 		return err
 	}
-	state, err := rooms.SummaryState(ctx, r, numbers(list))
+	state, err := rooms.SummaryState(ctx, r, numbers(slices.Values(list)))
 	for _, room := range list {
 		page.Chunk = append(page.Chunk, publicRoom(room, state[room.NID]))
 	}
@@ -171,7 +172,7 @@ func searchRooms(ctx context.Context, r *storage.Reader, page *DirectoryPage, sk
 	if err != nil {
 		return err
 	}
-	state, err := rooms.SummaryState(ctx, r, numbers(list))
+	state, err := rooms.SummaryState(ctx, r, numbers(slices.Values(list)))
 	if err != nil {
 		return err
 	}
@@ -192,10 +193,10 @@ func searchRooms(ctx context.Context, r *storage.Reader, page *DirectoryPage, sk
 	return nil
 }
 
-func numbers(list []rooms.Room) []int64 {
-	nids := make([]int64, len(list))
-	for i, room := range list {
-		nids[i] = room.NID
+// numbers returns the numbers of rooms.
+func numbers(list iter.Seq[rooms.Room]) (nids []int64) {
+	for room := range list {
+		nids = append(nids, room.NID)
 	}
 	return nids
 }

@@ -3,6 +3,7 @@ package roomserver
 import (
 	"context"
 	"encoding/json"
+	"maps"
 
 	"github.com/tidwall/gjson"
 
@@ -110,10 +111,7 @@ func (s *Server) lookAt(ctx context.Context, who asker, ids []matrix.RoomID) (ma
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		nids := make([]int64, 0, len(list))
-		for _, room := range list {
-			nids = append(nids, room.NID)
-		}
+		nids := numbers(maps.Values(list))
 		var members map[int64]rooms.Member
 		if who.user != "" {
 			if members, err = rooms.MembershipsIn(ctx, r, who.user, nids); err != nil {
@@ -262,10 +260,7 @@ func (s *Server) lookInto(ctx context.Context, who asker, ids []matrix.RoomID) (
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		nids := make([]int64, 0, len(list))
-		for _, room := range list {
-			nids = append(nids, room.NID)
-		}
+		nids := numbers(maps.Values(list))
 		ours, err := rooms.ServerIn(ctx, r, nids, s.self, false)
 		if err != nil {
 			return err
